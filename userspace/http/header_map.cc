@@ -1,0 +1,1 @@
+#include "http/header_map.h"
