@@ -133,6 +133,7 @@ class HeaderMap {
 
  private:
   void push(Header id, std::string_view name, std::string_view value);
+  void append_to(Entry& entry, std::string_view value, std::string_view delimiter);
   void erase_at(size_t index);
   void find_next_first(Header id, size_t from);
 
