@@ -173,6 +173,31 @@ void Buffer::move_from(Buffer& other, size_t n) {
   }
 }
 
+void Buffer::absorb(Buffer& other) {
+  constexpr size_t kCopyBytes = 1024;
+  if (empty()) return move_from(other);
+  for (uint32_t i = 0; i < other.count_; ++i) {
+    Slice& s = other.slices_[other.head_ + i];
+    if (s.size() <= kCopyBytes) {
+      append(s.begin, s.size());
+      s.block.reset();
+    } else {
+      uint8_t *begin = s.begin, *end = s.end;
+      append(std::move(s.block), begin, end);
+    }
+  }
+  other.count_ = other.head_ = 0;
+  other.size_ = 0;
+}
+
+void Buffer::compact() {
+  if (empty() || (count_ == 1 && slices_[head_].block->appendable)) return;
+  Buffer packed;
+  packed.reserve(size_);
+  for (uint32_t i = 0; i < count_; ++i) packed.append(slices_[head_ + i].view());
+  *this = std::move(packed);
+}
+
 char* Buffer::reserve(size_t n) {
   Slice* tail = last();
   if (tail == nullptr || !tail->block->appendable || tail->block->refs != 1 ||

@@ -76,6 +76,8 @@ class Backend {
     op.fd_ = fd;
     op.kind_ = kind;
   }
+  // The backend is gone and with it whatever was in flight.
+  static void abandon(Operation& op) { op.in_flight_ = false; }
   static int fd_of(const Operation& op) { return op.fd_; }
   static uint8_t kind_of(const Operation& op) { return op.kind_; }
   static void complete(Operation* op, const Completion& completion) {

@@ -154,6 +154,7 @@ class UringBackend final : public Backend {
   ~UringBackend() override {
     if (ring_open_) io_uring_queue_exit(&ring_);
     if (wake_fd_ >= 0) ::close(wake_fd_);
+    abandon(wake_op_);
   }
 
   Result<void> open(const UringOptions& options);
