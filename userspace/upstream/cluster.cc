@@ -1,0 +1,127 @@
+#include "upstream/cluster.h"
+
+#include <bit>
+#include <functional>
+
+namespace millrace::upstream {
+namespace {
+
+// The many hosts without a locality share one.
+const Locality kNoLocality;
+
+size_t heap_bytes(std::string_view text) {
+  constexpr size_t kInline = 15;  // libstdc++'s small string
+  return text.size() > kInline ? text.size() + 1 : 0;
+}
+
+}  // namespace
+
+Cluster::Cluster(ClusterOptions options)
+    : options_(std::move(options)),
+      resources_{Resources(options_.circuit_breakers.thresholds[0]),
+                 Resources(options_.circuit_breakers.thresholds[1])} {
+  add_hosts(std::exchange(options_.endpoints, {}));
+}
+
+Cluster::~Cluster() {
+  for (CounterBlock* block = counters_.load(); block != nullptr;) delete std::exchange(block, block->next);
+}
+
+void Cluster::add_hosts(std::vector<LocalityEndpoints> localities) {
+  uint32_t priorities = 1;
+  size_t count = 0;
+  for (const LocalityEndpoints& l : localities) {
+    priorities = std::max(priorities, l.priority + 1);
+    count += l.endpoints.size();
+  }
+  hosts_.reserve(count);
+  priority_ends_.reserve(priorities);
+  for (uint32_t priority = 0; priority < priorities; ++priority) {
+    for (LocalityEndpoints& l : localities) {
+      if (l.priority != priority) continue;
+      const Locality& locality = intern(std::move(l.locality));
+      for (EndpointOptions& endpoint : l.endpoints) {
+        const uint32_t index = static_cast<uint32_t>(hosts_.size());
+        hosts_.push_back(std::make_unique<Host>(*this, std::move(endpoint), locality, priority, index));
+      }
+    }
+    priority_ends_.push_back(static_cast<uint32_t>(hosts_.size()));
+  }
+}
+
+const Locality& Cluster::intern(Locality locality) {
+  if (locality == kNoLocality) return kNoLocality;
+  for (const auto& known : localities_) {
+    if (*known == locality) return *known;
+  }
+  return *localities_.emplace_back(std::make_unique<const Locality>(std::move(locality)));
+}
+
+HostSpan Cluster::hosts_of(size_t priority) const {
+  const uint32_t begin = priority == 0 ? 0 : priority_ends_[priority - 1];
+  return HostSpan(hosts_).subspan(begin, priority_ends_[priority] - begin);
+}
+
+std::span<HostCounters> Cluster::host_counters(uint16_t worker) {
+  CounterBlock* head = counters_.load(std::memory_order_acquire);
+  for (CounterBlock* block = head; block != nullptr; block = block->next) {
+    if (block->worker == worker) return block->counters;
+  }
+  auto* block = new CounterBlock{head, worker, std::vector<HostCounters>(hosts_.size())};
+  while (!counters_.compare_exchange_weak(block->next, block, std::memory_order_acq_rel)) {
+  }
+  return block->counters;
+}
+
+Cluster::HostTotals Cluster::totals(const Host& host) const {
+  HostTotals sum;
+  const CounterBlock* block = counters_.load(std::memory_order_acquire);
+  for (; block != nullptr; block = block->next) {
+    const HostCounters& c = block->counters[host.index()];
+    sum.cx_total += c.cx_total.value();
+    sum.cx_connect_fail += c.cx_connect_fail.value();
+    sum.rq_total += c.rq_total.value();
+    sum.rq_success += c.rq_success.value();
+    sum.rq_error += c.rq_error.value();
+    sum.rq_timeout += c.rq_timeout.value();
+  }
+  return sum;
+}
+
+size_t Cluster::memory_bytes() const {
+  size_t bytes = sizeof(Cluster) + heap_bytes(options_.name) + heap_bytes(options_.alt_stat_name) +
+                 localities_.capacity() * sizeof(localities_[0]) + hosts_.capacity() * sizeof(HostPtr) +
+                 priority_ends_.capacity() * sizeof(uint32_t);
+  for (const auto& l : localities_) {
+    bytes += sizeof(Locality) + heap_bytes(l->region) + heap_bytes(l->zone) + heap_bytes(l->sub_zone);
+  }
+  for (const HostPtr& host : hosts_) {
+    bytes += sizeof(Host) + heap_bytes(host->address().path()) + heap_bytes(host->hostname());
+  }
+  return bytes;
+}
+
+ClusterSet::ClusterSet(std::vector<std::shared_ptr<Cluster>> clusters)
+    : clusters_(std::move(clusters)), slots_(std::bit_ceil(clusters_.size() * 2 + 1)) {
+  for (uint32_t i = 0; i < clusters_.size(); ++i) {
+    const size_t slot = slot_of(clusters_[i]->name());
+    MILLRACE_ASSERT(slots_[slot] == 0);
+    clusters_[i]->index_ = i;
+    slots_[slot] = i + 1;
+  }
+}
+
+// Where the name is, or the free slot where it would be.
+size_t ClusterSet::slot_of(std::string_view name) const {
+  const size_t mask = slots_.size() - 1;
+  size_t slot = std::hash<std::string_view>{}(name) & mask;
+  while (slots_[slot] != 0 && clusters_[slots_[slot] - 1]->name() != name) slot = (slot + 1) & mask;
+  return slot;
+}
+
+Cluster* ClusterSet::find(std::string_view name) const {
+  const uint32_t found = slots_[slot_of(name)];
+  return found == 0 ? nullptr : clusters_[found - 1].get();
+}
+
+}  // namespace millrace::upstream

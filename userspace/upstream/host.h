@@ -1,0 +1,103 @@
+// One endpoint of a cluster. Address, weight and place are fixed; health flags and load are relaxed atomics that
+// every worker reads and the pools write. Request counters are kept per worker (HostCounters), so that a request costs
+// no shared write beyond the gauges least_request needs. Owned by its Cluster, lives as long.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "upstream/options.h"
+
+namespace millrace::upstream {
+
+class Cluster;
+
+// X(enumerator, bit, name in the admin page's health_flags)
+#define MILLRACE_HEALTH_FLAGS(X)                                       \
+  X(kFailedActiveHc, 0x1, "failed_active_hc")                          \
+  X(kFailedOutlierCheck, 0x2, "failed_outlier_check")                  \
+  X(kFailedEdsHealth, 0x4, "failed_eds_health")                        \
+  X(kDegradedActiveHc, 0x8, "degraded_active_hc")                      \
+  X(kDegradedEdsHealth, 0x10, "degraded_eds_health")                   \
+  X(kPendingDynamicRemoval, 0x20, "pending_dynamic_removal")           \
+  X(kPendingActiveHc, 0x40, "pending_active_hc")                       \
+  X(kExcludedViaImmediateHcFail, 0x80, "excluded_via_immediate_hc_fail") \
+  X(kActiveHcTimeout, 0x100, "active_hc_timeout")                      \
+  X(kEdsStatusDraining, 0x200, "eds_status_draining")
+
+enum class HealthFlag : uint32_t {
+#define MILLRACE_X(enumerator, bit, text) enumerator = bit,
+  MILLRACE_HEALTH_FLAGS(MILLRACE_X)
+#undef MILLRACE_X
+};
+
+enum class Health : uint8_t { kUnhealthy, kDegraded, kHealthy };
+
+// Counters of one host on one worker: that worker alone writes (a plain load and store), anyone may read. Seen in
+// /clusters, summed over the workers.
+struct HostCounters {
+  class Counter {
+   public:
+    void add(uint64_t n = 1) { value_.store(value() + n, std::memory_order_relaxed); }
+    uint64_t value() const { return value_.load(std::memory_order_relaxed); }
+
+   private:
+    std::atomic<uint64_t> value_{0};
+  };
+  Counter cx_total, cx_connect_fail, rq_total, rq_success, rq_error, rq_timeout;
+};
+
+class Host {
+ public:
+  Host(Cluster& cluster, EndpointOptions endpoint, const Locality& locality, uint32_t priority, uint32_t index);
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  Cluster& cluster() const { return cluster_; }
+  const net::Address& address() const { return address_; }
+  std::string_view hostname() const { return hostname_; }
+  uint32_t weight() const { return weight_; }
+  const Locality& locality() const { return locality_; }
+  uint32_t priority() const { return priority_; }
+  uint32_t index() const { return index_; }  // of this host in Cluster::hosts()
+  bool canary() const { return canary_; }
+
+  uint32_t health_flags() const { return health_flags_.load(std::memory_order_relaxed); }
+  bool has(HealthFlag flag) const { return (health_flags() & static_cast<uint32_t>(flag)) != 0; }
+  Health health() const;
+  // Not counted in the share of healthy hosts: it has not been checked yet, or took itself out.
+  bool excluded() const { return has(HealthFlag::kPendingActiveHc) || has(HealthFlag::kExcludedViaImmediateHcFail); }
+  // Any thread; workers rebuild their view of the cluster at the next choice.
+  void set(HealthFlag flag);
+  void clear(HealthFlag flag);
+  // "healthy", or "/failed_active_hc/pending_active_hc": the form of the admin page.
+  std::string health_flags_string() const;
+
+  // Load of all workers. rq_pending: queued in a pool for this host.
+  void add_connection(int32_t n) { cx_active_.fetch_add(static_cast<uint32_t>(n), std::memory_order_relaxed); }
+  void add_active(int32_t n) { rq_active_.fetch_add(static_cast<uint32_t>(n), std::memory_order_relaxed); }
+  void add_pending(int32_t n) { rq_pending_.fetch_add(static_cast<uint32_t>(n), std::memory_order_relaxed); }
+  uint32_t cx_active() const { return cx_active_.load(std::memory_order_relaxed); }
+  uint32_t rq_active() const { return rq_active_.load(std::memory_order_relaxed); }
+  uint32_t load() const { return rq_active() + rq_pending_.load(std::memory_order_relaxed); }
+
+ private:
+  Cluster& cluster_;
+  const Locality& locality_;
+  const net::Address address_;
+  const std::string hostname_;
+  const uint32_t weight_;
+  const uint32_t priority_;
+  const uint32_t index_;
+  const bool canary_;
+  std::atomic<uint32_t> health_flags_{0};
+  // Written per request by every worker that uses the host: kept off the lines above, which are only read.
+  alignas(64) std::atomic<uint32_t> rq_active_{0};
+  std::atomic<uint32_t> rq_pending_{0};
+  std::atomic<uint32_t> cx_active_{0};
+};
+
+}  // namespace millrace::upstream

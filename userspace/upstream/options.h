@@ -1,0 +1,124 @@
+// What the configuration says about clusters (Envoy: config.cluster.v3.Cluster and the HttpProtocolOptions extension),
+// as plain structs free of protobuf; defaults are Envoy's. Built on the main thread, moved into an upstream::Cluster,
+// never changed after that. A duration of zero means "off" where a comment says so.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "net/address.h"
+
+namespace millrace::upstream {
+
+enum class DiscoveryType : uint8_t { kStatic };
+
+enum class LbPolicy : uint8_t { kRoundRobin, kLeastRequest, kRandom };
+
+// core.v3.HealthStatus, as set on an endpoint.
+enum class HealthStatus : uint8_t { kUnknown, kHealthy, kUnhealthy, kDraining, kTimeout, kDegraded };
+
+// core.v3.RoutingPriority; indexes the circuit breakers and the pools.
+enum class ResourcePriority : uint8_t { kDefault, kHigh };
+inline constexpr size_t kResourcePriorities = 2;
+
+struct Locality {
+  std::string region;
+  std::string zone;
+  std::string sub_zone;
+  bool operator==(const Locality&) const = default;
+};
+
+struct EndpointOptions {
+  net::Address address;
+  std::string hostname;
+  uint32_t weight = 1;  // 1..128 in practice; the sum over a cluster fits 32 bits
+  HealthStatus health_status = HealthStatus::kUnknown;
+  bool canary = false;
+};
+
+struct LocalityEndpoints {
+  Locality locality;
+  uint32_t priority = 0;  // 0 is tried first; a cluster's priorities are 0..n without a gap
+  std::vector<EndpointOptions> endpoints;
+};
+
+// How least_request picks when all weights are equal; else it is an earliest-deadline schedule.
+struct LeastRequestOptions {
+  uint32_t choice_count = 2;
+  double active_request_bias = 1.0;  // 0: as round robin
+  bool full_scan = false;            // selection_method FULL_SCAN
+};
+
+struct CommonLbOptions {
+  double healthy_panic_threshold_percent = 50.0;  // 0: never
+  bool fail_traffic_on_panic = false;
+  uint32_t overprovisioning_factor_percent = 140;  // of load_assignment.policy
+};
+
+struct RetryBudget {
+  double budget_percent = 20.0;
+  uint32_t min_retry_concurrency = 3;
+};
+
+struct Thresholds {
+  uint32_t max_connections = 1024;
+  uint32_t max_pending_requests = 1024;
+  uint32_t max_requests = 1024;
+  uint32_t max_retries = 3;
+  uint32_t max_connection_pools = UINT32_MAX;
+  bool track_remaining = false;
+  std::optional<RetryBudget> retry_budget;  // replaces max_retries
+};
+
+struct CircuitBreakerOptions {
+  std::array<Thresholds, kResourcePriorities> thresholds;
+  std::optional<uint32_t> per_host_max_connections;
+};
+
+// common_http_protocol_options and http_protocol_options of HttpProtocolOptions.
+struct HttpOptions {
+  base::milliseconds idle_timeout = std::chrono::hours(1);  // of a pooled connection; 0: off
+  base::milliseconds max_connection_duration{0};            // 0: off
+  base::milliseconds max_stream_duration{0};                // 0: off
+  uint32_t max_headers_count = 100;
+  uint32_t max_response_headers_kb = 60;
+  uint32_t max_requests_per_connection = 0;  // 0: no limit
+  bool proper_case_header_keys = false;      // header_key_format
+  bool enable_trailers = false;
+  bool send_fully_qualified_url = false;
+};
+
+// UINT32_MAX leaves the kernel's value.
+struct TcpKeepalive {
+  uint32_t probes = UINT32_MAX;
+  uint32_t time_s = UINT32_MAX;
+  uint32_t interval_s = UINT32_MAX;
+};
+
+// upstream_bind_config. An address with port 0 lets the kernel choose the port.
+struct BindOptions {
+  net::Address source_address;
+  bool freebind = false;
+};
+
+struct ClusterOptions {
+  std::string name;
+  std::string alt_stat_name;  // empty: name
+  DiscoveryType type = DiscoveryType::kStatic;
+  LbPolicy lb_policy = LbPolicy::kRoundRobin;
+  LeastRequestOptions least_request;
+  CommonLbOptions common_lb;
+  std::vector<LocalityEndpoints> endpoints;
+  base::milliseconds connect_timeout = base::seconds(5);
+  uint32_t per_connection_buffer_limit_bytes = 1024 * 1024;
+  CircuitBreakerOptions circuit_breakers;
+  HttpOptions http;
+  base::milliseconds tcp_idle_timeout = std::chrono::minutes(10);  // of a pooled TCP connection; 0: off
+  std::optional<TcpKeepalive> tcp_keepalive;
+  std::optional<BindOptions> bind;
+};
+
+}  // namespace millrace::upstream
