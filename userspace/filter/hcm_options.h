@@ -1,0 +1,88 @@
+// What the configuration says about an HTTP connection manager, with Envoy's names and defaults; plain values, part of the
+// Snapshot. A duration of zero is "off".
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "filter/http_filter.h"
+#include "route/table.h"
+#include "stats/stats.h"
+#include "stream/access_log.h"
+
+namespace millrace::filter {
+
+enum class ServerHeader : uint8_t { kOverwrite, kAppendIfAbsent, kPassThrough };
+enum class EscapedSlashes : uint8_t { kKeepUnchanged, kReject, kUnescapeAndRedirect, kUnescapeAndForward };
+enum class UnderscoreHeaders : uint8_t { kAllow, kReject, kDrop };
+
+struct HcmUpgrade {
+  std::string type;  // lower case
+  bool enabled = true;
+};
+
+struct HcmOptions {
+  std::string stat_prefix;
+  std::shared_ptr<const route::RouteTable> routes;
+  std::vector<std::unique_ptr<HttpFilterConfig>> filters;  // the router last
+  std::vector<std::shared_ptr<stream::AccessLog>> access_logs;
+  stats::StatBlockPtr stats;           // http.<stat_prefix>.
+  stats::StatBlockPtr listener_stats;  // listener.<address>.http.<stat_prefix>.; may be null
+  stats::StatBlockPtr codec_stats;     // http1.
+
+  // Codec.
+  uint32_t max_request_headers_kb = 60;
+  uint32_t max_headers_count = 100;
+  bool accept_http_10 = false;
+  std::string default_host_for_http_10;
+  bool allow_absolute_url = true;
+  bool allow_chunked_length = false;
+  bool allow_custom_methods = true;
+  bool enable_trailers = false;
+  bool proper_case_headers = false;
+  bool override_stream_error_on_invalid_http_message = false;
+  UnderscoreHeaders headers_with_underscores = UnderscoreHeaders::kAllow;
+
+  // Limits and times.
+  base::milliseconds idle_timeout{3'600'000};
+  base::milliseconds max_connection_duration{0};
+  base::milliseconds max_stream_duration{0};
+  base::milliseconds stream_idle_timeout{300'000};
+  base::milliseconds request_timeout{0};
+  base::milliseconds request_headers_timeout{0};
+  base::milliseconds delayed_close_timeout{1'000};
+  base::milliseconds drain_timeout{5'000};
+  uint32_t max_requests_per_connection = 0;
+
+  // Who the client is.
+  bool use_remote_address = false;
+  uint32_t xff_num_trusted_hops = 0;
+  bool skip_xff_append = false;
+  bool append_x_forwarded_port = false;
+
+  // Headers.
+  std::string server_name = "envoy";
+  ServerHeader server_header_transformation = ServerHeader::kOverwrite;
+  std::string via;
+  std::optional<std::string> scheme_to_overwrite;
+  bool generate_request_id = true;
+  bool preserve_external_request_id = false;
+  bool always_set_request_id_in_response = false;
+  bool proxy_100_continue = false;
+
+  // Paths and hosts.
+  bool normalize_path = true;
+  bool merge_slashes = false;
+  EscapedSlashes path_with_escaped_slashes_action = EscapedSlashes::kKeepUnchanged;
+  bool strip_matching_host_port = false;
+  bool strip_any_host_port = false;
+  bool strip_trailing_host_dot = false;
+
+  std::vector<HcmUpgrade> upgrades;
+};
+
+}  // namespace millrace::filter

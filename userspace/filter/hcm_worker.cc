@@ -1,0 +1,58 @@
+#include "filter/hcm_worker.h"
+
+#include "filter/http1_connection.h"
+
+namespace millrace::filter {
+
+HcmWorker::HcmWorker(const HcmOptions& options, WorkerContext& worker, const ListenerFacts& listener)
+    : options_(options), listener_(listener), worker_(worker), stats_(options.stats->worker(worker.index)) {
+  if (options.listener_stats != nullptr) listener_stats_ = options.listener_stats->worker(worker.index);
+}
+
+HcmWorker::~HcmWorker() {
+  close_all();
+  over_.clear();
+}
+
+void HcmWorker::accept(std::unique_ptr<net::Connection> connection, ConnectionObserver& observer) {
+  auto* accepted = new Http1Connection(*this, std::move(connection), observer);  // deleted through forget()
+  connections_.push_back(*accepted);
+  ++active_;
+  accepted->start();
+}
+
+void HcmWorker::forget(Http1Connection& connection) {
+  static_cast<base::ListHook<Http1Connection>&>(connection).unlink();
+  --active_;
+  worker_.loop.retire(std::unique_ptr<Http1Connection>(&connection));
+}
+
+std::unique_ptr<HttpStream> HcmWorker::acquire() {
+  if (idle_streams_.empty()) return std::make_unique<HttpStream>(*this);
+  std::unique_ptr<HttpStream> stream = std::move(idle_streams_.back());
+  idle_streams_.pop_back();
+  return stream;
+}
+
+void HcmWorker::recycle(std::unique_ptr<HttpStream> stream) {
+  over_.push_back(std::move(stream));
+  worker_.loop.at_turn_end(turn_end_);
+}
+
+void HcmWorker::on_turn_end() {
+  for (std::unique_ptr<HttpStream>& stream : over_) {
+    if (idle_streams_.size() < kIdleStreamsMax) idle_streams_.push_back(std::move(stream));
+  }
+  over_.clear();
+}
+
+void HcmWorker::drain() {
+  draining_ = true;
+  connections_.for_each([](Http1Connection& c) { c.drain(); });
+}
+
+void HcmWorker::close_all() {
+  while (Http1Connection* connection = connections_.front()) connection->close_now();
+}
+
+}  // namespace millrace::filter

@@ -1,0 +1,479 @@
+#include "filter/http_stream.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "filter/hcm_worker.h"
+#include "filter/request_headers.h"
+#include "filter/response_headers.h"
+#include "stats/schema_http.h"
+
+namespace millrace::filter {
+
+namespace hs = stats::http;
+using http::Header;
+using stream::ResponseFlag;
+
+HttpStream::HttpStream(HcmWorker& worker)
+    : hcm_(worker), idle_(worker.worker().loop.timers(), *this), request_timer_(worker.worker().loop.timers(), *this),
+      max_duration_(worker.worker().loop.timers(), *this) {
+  for (const auto& config : hcm_.options().filters) filters_.push_back(config->instantiate(hcm_.worker()));
+}
+
+HttpStream::~HttpStream() = default;
+
+const HcmOptions& HttpStream::options() const { return hcm_.options(); }
+WorkerContext& HttpStream::worker() { return hcm_.worker(); }
+stats::StatShard& HttpStream::stats() { return hcm_.stats(); }
+
+void HttpStream::begin(StreamCodec& codec) {
+  codec_ = &codec;
+  request_headers_.clear();
+  request_trailers_.clear();
+  response_headers_.clear();
+  response_trailers_.clear();
+  info_.reset();
+  held_request_.clear();
+  held_response_.clear();
+  route_ = nullptr;
+  request_stopped_ = response_stopped_ = kNotStopped;
+  request_pauses_ = 0;
+  begun_ = route_known_ = request_begun_ = request_ended_ = request_trailers_pending_ = false;
+  response_started_ = response_ended_ = response_end_pending_ = local_reply_ = false;
+  head_request_ = upgrade_requested_ = over_ = false;
+  io::Loop& loop = hcm_.worker().loop;
+  random_ = loop.prng().next();
+  info_.start_time = loop.system_now();
+  info_.start = loop.now();
+  info_.connection = &codec.connection_info();
+}
+
+stream::FormatContext HttpStream::format_context() {
+  stream::FormatContext context;
+  context.info = &info_;
+  context.request_headers = &request_headers_;
+  context.response_headers = &response_headers_;
+  context.response_trailers = &response_trailers_;
+  context.now = hcm_.worker().loop.now();
+  context.system_now = hcm_.worker().loop.system_now();
+  return context;
+}
+
+const route::Route* HttpStream::route() {
+  if (!route_known_) {
+    route_known_ = true;
+    const route::MatchInput input{request_headers_, random_, info_.connection->tls != nullptr};
+    route_ = options().routes->match(input);
+    if (route_ != nullptr) info_.route_name = route_->name();
+  }
+  return route_;
+}
+
+// ---- the request
+
+void HttpStream::on_request_headers(bool end_stream, bool upgrade, bool expect_continue) {
+  const HcmOptions& o = options();
+  stats().inc(hs::kDownstreamRqTotal);
+  stats().inc(hs::kDownstreamRqHttp1Total);
+  stats().inc(hs::kRqTotal);
+  stats().gauge_add(hs::kDownstreamRqActive);
+  begun_ = true;
+  request_ended_ = end_stream && !upgrade;
+  upgrade_requested_ = upgrade;
+  head_request_ = request_headers_.get(Header::kMethod) == "HEAD";
+  info_.protocol = info_.protocol == stream::Protocol::kNone ? stream::Protocol::kHttp11 : info_.protocol;
+  if (request_ended_) {
+    info_.request_end = hcm_.worker().loop.now();
+  } else if (o.request_timeout.count() > 0) {
+    request_timer_.arm(o.request_timeout);
+  }
+  idle_timeout_ = o.stream_idle_timeout;
+  touch();
+  if (o.max_stream_duration.count() > 0) max_duration_.arm(o.max_stream_duration);
+  if (!prepare_request()) return;
+  if (expect_continue && !o.proxy_100_continue) {
+    request_headers_.remove(Header::kExpect);
+    http::HeaderMap& headers = response_headers_;
+    headers.add_view(Header::kStatus, "100");
+    codec_->encode_informational(*this, headers);
+    headers.clear();
+  }
+  for (auto& filter : filters_) filter->begin(*this);
+  request_begun_ = true;
+  pass_request_headers(0);
+}
+
+bool HttpStream::prepare_request() {
+  const HcmOptions& o = options();
+  const RequestFacts facts{*info_.connection, hcm_.worker().loop.prng(), upgrade_requested_};
+  RequestVerdict verdict = prepare_request_headers(request_headers_, o, facts, trusted_address_);
+  if (!trusted_address_.empty()) info_.trusted_remote_address = &trusted_address_;
+  info_.request_id = request_headers_.get(Header::kRequestId);
+  if (verdict.status == 0) {
+    if (upgrade_requested_ && !upgrade_allowed(request_headers_, o, route())) {
+      stats().inc(hs::kDownstreamRqWsOnNonWsRoute);
+      send_local_reply(403, "", "upgrade_failed");
+      return false;
+    }
+    return true;
+  }
+  if (verdict.counter != 0) stats().inc(verdict.counter);
+  if (!verdict.location.empty()) {
+    const std::pair<std::string_view, std::string_view> location{"location", verdict.location};
+    send_local_reply(verdict.status, "", verdict.details, {&location, 1});
+  } else {
+    send_local_reply(verdict.status, verdict.body, verdict.details);
+  }
+  return false;
+}
+
+void HttpStream::pass_request_headers(size_t from) {
+  const bool end = request_ended_ && held_request_.empty() && !request_trailers_pending_;
+  for (size_t i = from; i < filters_.size(); ++i) {
+    const HttpFilterStatus status = filters_[i]->on_request_headers(request_headers_, end);
+    if (over_ || local_reply_) return;
+    if (status == HttpFilterStatus::kStop && i + 1 < filters_.size()) {
+      request_stopped_ = i;
+      pause_request();
+      return;
+    }
+  }
+}
+
+void HttpStream::on_request_data(base::Buffer& data, bool end_stream) {
+  if (over_ || response_ended_) return data.clear();
+  touch();
+  info_.bytes_received += data.size();
+  if (end_stream) {
+    request_ended_ = true;
+    info_.request_end = hcm_.worker().loop.now();
+    request_timer_.disarm();
+  }
+  if (local_reply_ || !request_begun_) {
+    data.clear();
+    return maybe_finish();
+  }
+  if (request_stopped_ != kNotStopped) return held_request_.move_from(data);
+  pass_request_data(0, data, end_stream);
+}
+
+void HttpStream::pass_request_data(size_t from, base::Buffer& data, bool end_stream) {
+  for (size_t i = from; i < filters_.size(); ++i) {
+    const HttpFilterStatus status = filters_[i]->on_request_data(data, end_stream);
+    if (over_ || local_reply_) return;
+    if (status == HttpFilterStatus::kStop && i + 1 < filters_.size()) {
+      request_stopped_ = i;
+      held_request_.move_from(data);
+      pause_request();
+      return;
+    }
+  }
+  maybe_finish();
+}
+
+void HttpStream::on_request_trailers() {
+  if (over_) return;
+  touch();
+  request_ended_ = true;
+  info_.request_end = hcm_.worker().loop.now();
+  request_timer_.disarm();
+  if (local_reply_ || !request_begun_) return maybe_finish();
+  if (request_stopped_ != kNotStopped) {
+    request_trailers_pending_ = true;
+    return;
+  }
+  pass_request_trailers(0);
+}
+
+void HttpStream::pass_request_trailers(size_t from) {
+  for (size_t i = from; i < filters_.size(); ++i) {
+    filters_[i]->on_request_trailers(request_trailers_);
+    if (over_ || local_reply_) return;
+  }
+  maybe_finish();
+}
+
+void HttpStream::continue_request() {
+  if (over_ || request_stopped_ == kNotStopped) return;
+  const size_t next = request_stopped_ + 1;
+  request_stopped_ = kNotStopped;
+  resume_request();
+  pass_request_headers(next);
+  if (over_ || local_reply_ || request_stopped_ != kNotStopped) return;
+  if (!held_request_.empty() || (request_ended_ && !request_trailers_pending_)) {
+    base::Buffer data(std::move(held_request_));
+    if (!data.empty()) pass_request_data(next, data, request_ended_ && !request_trailers_pending_);
+  }
+  if (!over_ && !local_reply_ && request_trailers_pending_ && request_stopped_ == kNotStopped) {
+    request_trailers_pending_ = false;
+    pass_request_trailers(next);
+  }
+}
+
+void HttpStream::pause_request() {
+  if (request_pauses_++ == 0) {
+    stats().inc(hs::kDownstreamFlowControlPausedReadingTotal);
+    codec_->pause_request(*this);
+  }
+}
+
+void HttpStream::resume_request() {
+  if (request_pauses_ == 0 || --request_pauses_ > 0) return;
+  stats().inc(hs::kDownstreamFlowControlResumedReadingTotal);
+  codec_->resume_request(*this);
+}
+
+void HttpStream::on_codec_error(unsigned status, std::string_view details) {
+  if (!begun_) {
+    stats().inc(hs::kDownstreamRqTotal);
+    stats().inc(hs::kRqTotal);
+    stats().gauge_add(hs::kDownstreamRqActive);
+    begun_ = true;
+  }
+  info_.flags.set(ResponseFlag::kDownstreamProtocolError);
+  request_ended_ = true;
+  send_local_reply(status, "", details);
+}
+
+void HttpStream::on_downstream_reset(ResponseFlag flag, std::string_view details) {
+  if (over_) return;
+  if (flag != ResponseFlag::kCount) info_.flags.set(flag);
+  if (info_.response_code_details.empty() || !response_started_) info_.response_code_details = details;
+  stats().inc(hs::kDownstreamRqRxReset);
+  finish();
+}
+
+void HttpStream::on_downstream_above_high_watermark() {
+  for (auto& filter : filters_) filter->on_downstream_above_high_watermark();
+}
+
+void HttpStream::on_downstream_below_low_watermark() {
+  for (auto& filter : filters_) filter->on_downstream_below_low_watermark();
+}
+
+// ---- the response
+
+void HttpStream::respond_informational(const http::HeaderMap& headers) {
+  if (over_ || response_started_) return;
+  touch();
+  if (headers.get(Header::kStatus) == "100" && !options().proxy_100_continue) return;
+  codec_->encode_informational(*this, headers);
+}
+
+void HttpStream::respond_headers(bool end_stream) {
+  if (over_) return;
+  touch();
+  pass_response_headers(filters_.size() - 1, end_stream);
+}
+
+void HttpStream::pass_response_headers(size_t from, bool end_stream) {
+  for (size_t i = from; i-- > 0;) {
+    const HttpFilterStatus status = filters_[i]->on_response_headers(response_headers_, end_stream);
+    if (over_) return;
+    if (status == HttpFilterStatus::kStop) {
+      response_stopped_ = i;
+      response_end_pending_ = end_stream;
+      return;
+    }
+  }
+  send_headers(end_stream);
+}
+
+void HttpStream::send_headers(bool end_stream) {
+  finish_response_headers();
+  response_started_ = true;
+  info_.first_downstream_tx = hcm_.worker().loop.now();
+  if (upgrade_requested_ && info_.response_code != 101 &&
+      !(info_.response_code / 100 == 2 && request_headers_.get(Header::kMethod) == "CONNECT")) {
+    request_ended_ = true;  // no switch of protocols: what else comes is another request
+  }
+  if (end_stream) response_ended_ = true;
+  codec_->encode_headers(*this, response_headers_, end_stream);
+  if (end_stream) maybe_finish();
+}
+
+void HttpStream::finish_response_headers() {
+  unsigned code = 0;
+  const std::string_view status = response_headers_.get(Header::kStatus);
+  std::from_chars(status.data(), status.data() + status.size(), code);
+  info_.response_code = static_cast<uint16_t>(code);
+  count_response_code(code);
+  ResponseFacts facts;
+  facts.local_reply = local_reply_;
+  facts.upgrade = upgrade_requested_ && code == 101;
+  facts.request_id = request_headers_.get(Header::kRequestId);
+  facts.date = hcm_.worker().date.text(hcm_.worker().loop.system_now());
+  prepare_response_headers(response_headers_, options(), facts);
+}
+
+void HttpStream::count_response_code(unsigned code) {
+  static constexpr uint16_t kByClass[] = {hs::kDownstreamRq1xx, hs::kDownstreamRq2xx, hs::kDownstreamRq3xx,
+                                          hs::kDownstreamRq4xx, hs::kDownstreamRq5xx};
+  static constexpr uint16_t kListenerByClass[] = {
+      stats::listener_http::kDownstreamRq1xx, stats::listener_http::kDownstreamRq2xx,
+      stats::listener_http::kDownstreamRq3xx, stats::listener_http::kDownstreamRq4xx,
+      stats::listener_http::kDownstreamRq5xx};
+  stats().inc(hs::kDownstreamRqCompleted);
+  hcm_.listener_stats().inc(stats::listener_http::kDownstreamRqCompleted);
+  if (code < 100 || code > 599) return;
+  stats().inc(kByClass[code / 100 - 1]);
+  hcm_.listener_stats().inc(kListenerByClass[code / 100 - 1]);
+}
+
+void HttpStream::respond_data(base::Buffer& data, bool end_stream) {
+  if (over_) return data.clear();
+  touch();
+  if (response_stopped_ != kNotStopped) {
+    held_response_.move_from(data);
+    response_end_pending_ |= end_stream;
+    return;
+  }
+  for (size_t i = filters_.size() - 1; i-- > 0;) {
+    const HttpFilterStatus status = filters_[i]->on_response_data(data, end_stream);
+    if (over_) return;
+    if (status == HttpFilterStatus::kStop) return;  // the filter keeps the bytes and gives them back itself
+  }
+  info_.bytes_sent += data.size();
+  info_.last_downstream_tx = hcm_.worker().loop.now();
+  if (end_stream) response_ended_ = true;
+  codec_->encode_data(*this, data, end_stream);
+  if (end_stream) maybe_finish();
+}
+
+void HttpStream::respond_trailers() {
+  if (over_) return;
+  touch();
+  for (size_t i = filters_.size() - 1; i-- > 0;) {
+    filters_[i]->on_response_trailers(response_trailers_);
+    if (over_) return;
+  }
+  response_ended_ = true;
+  codec_->encode_trailers(*this, response_trailers_);
+  maybe_finish();
+}
+
+void HttpStream::continue_response() {
+  if (over_ || response_stopped_ == kNotStopped) return;
+  const size_t next = response_stopped_;
+  response_stopped_ = kNotStopped;
+  const bool end = response_end_pending_ && held_response_.empty();
+  pass_response_headers(next, end);
+  if (over_ || end || response_stopped_ != kNotStopped || held_response_.empty()) return;
+  base::Buffer data(std::move(held_response_));
+  respond_data(data, response_end_pending_);
+}
+
+void HttpStream::send_local_reply(unsigned code, std::string_view body, std::string_view details, ExtraHeaders extra) {
+  if (over_) return;
+  if (response_started_) return reset_response(details);
+  local_reply_ = true;
+  info_.response_code_details = details;
+  response_headers_.clear();
+  response_trailers_.clear();
+  char digits[8];
+  const auto end = fmt::format_to_n(digits, sizeof digits, "{}", code).out;
+  response_headers_.add(Header::kStatus, {digits, static_cast<size_t>(end - digits)});
+  bool typed = false;
+  for (const auto& [name, value] : extra) {
+    response_headers_.add(name, value);
+    typed |= name == "content-type";
+  }
+  if (!body.empty()) {
+    const auto length_end = fmt::format_to_n(digits, sizeof digits, "{}", body.size()).out;
+    response_headers_.add(Header::kContentLength, {digits, static_cast<size_t>(length_end - digits)});
+    if (!typed) response_headers_.add_view(Header::kContentType, "text/plain");
+  }
+  const bool headers_only = body.empty() || head_request_;
+  if (request_begun_) {
+    respond_headers(headers_only);
+  } else {
+    send_headers(headers_only);  // no filter has seen the request
+  }
+  if (headers_only || over_) return;
+  base::Buffer data;
+  data.append(body);
+  if (request_begun_) return respond_data(data, true);
+  info_.bytes_sent += data.size();
+  response_ended_ = true;
+  codec_->encode_data(*this, data, true);
+  maybe_finish();
+}
+
+void HttpStream::reset_response(std::string_view details) {
+  if (over_) return;
+  info_.response_code_details = details;
+  stats().inc(hs::kRqResetAfterDownstreamResponseStarted);
+  stats().inc(hs::kDownstreamRqTxReset);
+  codec_->reset(*this);
+  if (!over_) finish();
+}
+
+// ---- times
+
+void HttpStream::set_idle_timeout(base::milliseconds timeout) {
+  idle_timeout_ = timeout;
+  if (timeout.count() > 0) {
+    idle_.arm(timeout);
+  } else {
+    idle_.disarm();
+  }
+}
+
+void HttpStream::on_idle() {
+  if (over_) return;
+  stats().inc(hs::kDownstreamRqIdleTimeout);
+  info_.flags.set(ResponseFlag::kStreamIdleTimeout);
+  if (response_started_) return reset_response("stream_idle_timeout");
+  send_local_reply(request_ended_ ? 504 : 408, "stream timeout", "stream_idle_timeout");
+}
+
+void HttpStream::on_request_timeout() {
+  if (over_ || request_ended_) return;
+  stats().inc(hs::kDownstreamRqTimeout);
+  send_local_reply(408, "request timeout", "request_overall_timeout");
+}
+
+void HttpStream::on_max_duration() {
+  if (over_) return;
+  stats().inc(hs::kDownstreamRqMaxDurationReached);
+  info_.flags.set(ResponseFlag::kDurationTimeout);
+  if (response_started_) return reset_response("max_duration_timeout");
+  send_local_reply(request_ended_ ? 504 : 408, "downstream duration timeout", "max_duration_timeout");
+}
+
+// ---- the end
+
+void HttpStream::maybe_finish() {
+  // An answer that is complete ends the stream, also when the request is not: the codec then closes the connection.
+  if (!over_ && response_ended_) finish();
+}
+
+void HttpStream::finish() {
+  over_ = true;
+  io::Loop& loop = hcm_.worker().loop;
+  info_.end = loop.now();
+  idle_.disarm();
+  request_timer_.disarm();
+  max_duration_.disarm();
+  if (begun_) {
+    stats().gauge_sub(hs::kDownstreamRqActive);
+    stats().record(hs::kDownstreamRqTime,
+                   static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(info_.end - info_.start).count()));
+  }
+  if (response_ended_ && !request_ended_) stats().inc(hs::kDownstreamRqResponseBeforeRqComplete);
+  if (begun_) write_access_logs();
+  if (request_begun_) {
+    for (auto& filter : filters_) filter->end();
+  }
+  codec_->on_stream_over(*this);
+}
+
+void HttpStream::write_access_logs() {
+  if (options().access_logs.empty()) return;
+  stream::FormatContext context = format_context();
+  context.log_type = stream::AccessLogType::kDownstreamEnd;
+  for (const auto& log : options().access_logs) log->log(context, hcm_.worker().index);
+}
+
+}  // namespace millrace::filter
