@@ -10,6 +10,7 @@
 
 namespace google::protobuf {
 class Descriptor;
+class DescriptorPool;
 class Message;
 }  // namespace google::protobuf
 
@@ -22,21 +23,21 @@ class ApiPool {
   ApiPool(const ApiPool&) = delete;
   ApiPool& operator=(const ApiPool&) = delete;
 
-  // By full name ("envoy.config.cluster.v3.Cluster"); nullptr: Envoy has no such message.
-  [[nodiscard]] const google::protobuf::Descriptor* find_message(std::string_view full_name);
+  // By full name ("envoy.config.cluster.v3.Cluster"): the generated class' descriptor where there is one, else that of
+  // pool(); nullptr: Envoy has no such message.
+  [[nodiscard]] const google::protobuf::Descriptor* find_message(std::string_view full_name) const;
 
   // By type URL: what follows the last '/' is the full name, whatever the host part says, as in Envoy.
-  [[nodiscard]] const google::protobuf::Descriptor* find_message_by_url(std::string_view type_url);
+  [[nodiscard]] const google::protobuf::Descriptor* find_message_by_url(std::string_view type_url) const;
 
-  // An empty message: of the generated class where there is one (static_cast or dynamic_cast to it is fine), else dynamic.
-  [[nodiscard]] std::unique_ptr<google::protobuf::Message> new_message(const google::protobuf::Descriptor* type);
+  // An empty message: of the generated class if the descriptor is that class', else dynamic.
+  [[nodiscard]] std::unique_ptr<google::protobuf::Message> new_message(const google::protobuf::Descriptor& type) const;
 
-  // Messages that a mistyped name or type URL may have meant, best first: the same last part in another package or version,
-  // or a few letters off.
-  [[nodiscard]] std::vector<std::string> similar_messages(std::string_view name_or_url, size_t max_count = 3);
+  // All types, generated ones included, with descriptors of its own; files are built as they are looked up.
+  [[nodiscard]] const google::protobuf::DescriptorPool& pool() const;
 
-  // Full names of all messages, sorted; map entries left out.
-  [[nodiscard]] const std::vector<std::string>& message_names();
+  // Full names of all messages, sorted, map entries left out. Reads the whole set: for error messages and tables.
+  [[nodiscard]] std::vector<std::string> message_names() const;
 
  private:
   ApiPool();
@@ -45,8 +46,5 @@ class ApiPool {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-// The full name within a type URL: all after the last '/'.
-[[nodiscard]] std::string_view type_name_of_url(std::string_view type_url);
 
 }  // namespace millrace::config
