@@ -10,11 +10,11 @@ namespace millrace::http::chars {
 enum Class : uint8_t {
   kToken = 1,        // RFC 9110 section 5.6.2 tchar
   kFieldValue = 2,   // VCHAR, obs-text, SP, HTAB
-  kTarget = 4,       // what a request target may hold: VCHAR and obs-text (as proxies pass them)
+  kTarget = 4,       // what a request target may hold: VCHAR without '#', and obs-text (browsers send raw UTF-8)
   kDigit = 8,
   kHex = 16,
   kUnreserved = 32,  // RFC 3986 section 2.3
-  kHost = 64,        // RFC 3986 section 3.2.2 reg-name, brackets of IP literals, colon, percent
+  kHost = 64,        // RFC 3986 section 3.2.2 reg-name, colon, percent
   kUpper = 128,
 };
 
@@ -33,13 +33,20 @@ constexpr std::array<uint8_t, 256> make_classes() {
     unsigned bits = 0;
     if (alnum || in("!#$%&'*+-.^_`|~", c)) bits |= kToken;
     if ((c >= 0x20 && c != 0x7f) || c == '\t') bits |= kFieldValue;
-    if (c > 0x20 && c != 0x7f) bits |= kTarget;
+    if (c > 0x20 && c != 0x7f && c != '#') bits |= kTarget;
     if (digit) bits |= kDigit;
     if (digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')) bits |= kHex;
     if (alnum || in("-._~", c)) bits |= kUnreserved;
-    if (alnum || in("-._~!$&'()*+,;=:[]%", c)) bits |= kHost;
+    if (alnum || in("-._~!$&'()*+,;=:%", c)) bits |= kHost;
     if (upper) bits |= kUpper;
     table[c] = static_cast<uint8_t>(bits);
+  }
+  return table;
+}
+constexpr std::array<char, 256> make_token_lower(const std::array<uint8_t, 256>& classes) {
+  std::array<char, 256> table{};
+  for (unsigned c = 0; c < 256; ++c) {
+    if ((classes[c] & kToken) != 0) table[c] = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
   }
   return table;
 }
@@ -52,6 +59,8 @@ constexpr std::array<char, 256> make_lower() {
 
 inline constexpr std::array<uint8_t, 256> kClasses = detail::make_classes();
 inline constexpr std::array<char, 256> kLower = detail::make_lower();
+// Lower case of a token character, 0 for any other.
+inline constexpr std::array<char, 256> kTokenLower = detail::make_token_lower(kClasses);
 
 constexpr bool is(char c, Class wanted) { return (kClasses[static_cast<unsigned char>(c)] & wanted) != 0; }
 constexpr char lower(char c) { return kLower[static_cast<unsigned char>(c)]; }

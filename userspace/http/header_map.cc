@@ -144,17 +144,6 @@ std::string HeaderMap::joined(std::string_view lower_name) const {
   return out;
 }
 
-void HeaderMap::push(Header id, std::string_view name, std::string_view value) {
-  MILLRACE_ASSERT(entries_.size() < UINT16_MAX);
-  entries_.push_back(Entry{name, value, id, false});
-  if (id != Header::kOther) {
-    uint16_t& first = first_[static_cast<size_t>(id)];
-    if (first == 0) first = static_cast<uint16_t>(entries_.size());
-  }
-  ++size_;
-  bytes_ += name.size() + value.size();
-}
-
 void HeaderMap::add(Header header, std::string_view value) { push(header, name(header), intern(value)); }
 
 void HeaderMap::add(std::string_view lower_name, std::string_view value) {

@@ -97,9 +97,17 @@ class HeaderMap {
   void add(std::string_view lower_name, std::string_view value);
   void add_view(Header header, std::string_view value);
   void add_view(std::string_view lower_name, std::string_view value);  // resolves the id
+  // For those who have resolved the id already; views as above.
+  void add_view(Header id, std::string_view lower_name, std::string_view value) { push(id, lower_name, value); }
   void set(Header header, std::string_view value);
   void set(std::string_view lower_name, std::string_view value);
   void set_view(Header header, std::string_view value);
+  // Gives the first entry of a name that is present another value; the others stay.
+  void replace_view(Header header, std::string_view value) {
+    Entry& e = entries_[first_[static_cast<size_t>(header)] - 1];
+    bytes_ = bytes_ - e.value.size() + value.size();
+    e.value = value;
+  }
   // Appends ",value" (or the delimiter given) to the first entry, or adds it.
   void append(Header header, std::string_view value, std::string_view delimiter = ",");
   void append(std::string_view lower_name, std::string_view value, std::string_view delimiter = ",");
@@ -132,7 +140,14 @@ class HeaderMap {
   char* allocate(size_t n);
 
  private:
-  void push(Header id, std::string_view name, std::string_view value);
+  void push(Header id, std::string_view name, std::string_view value) {
+    MILLRACE_ASSERT(entries_.size() < UINT16_MAX);
+    entries_.push_back(Entry{name, value, id, false});
+    uint16_t& first = first_[static_cast<size_t>(id)];
+    if (first == 0 && id != Header::kOther) first = static_cast<uint16_t>(entries_.size());
+    ++size_;
+    bytes_ += name.size() + value.size();
+  }
   void append_to(Entry& entry, std::string_view value, std::string_view delimiter);
   void erase_at(size_t index);
   void find_next_first(Header id, size_t from);
