@@ -13,6 +13,10 @@ double power_of_ten(int exponent) {
   return power;
 }
 
+// The bound from which on a bin counts as below it: its upper end, or its one value where it holds a single integer.
+// (Envoy takes 1 to be more than le="1", since its bin ends at 1.1; we do not.)
+double bin_last(uint16_t bin) { return bin < 100 ? bin_lower(bin) : bin_lower(bin) + bin_width(bin); }
+
 }  // namespace
 
 double bin_lower(uint16_t bin) {
@@ -75,12 +79,7 @@ std::vector<uint64_t> Histogram::counts_below(std::span<const double> bounds) co
   uint64_t total = 0;
   auto bin = bins_.begin();
   for (const double bound : bounds) {
-    // A bin that begins at the bound holds the bound itself among larger values; Envoy leaves it out above one digit
-    // and so do we, but integers 0..99 have their bins to themselves.
-    while (bin != bins_.end() && (bin->bin < 100 ? bin_lower(bin->bin) : bin_lower(bin->bin) + bin_width(bin->bin)) <= bound) {
-      total += bin->count;
-      ++bin;
-    }
+    while (bin != bins_.end() && bin_last(bin->bin) <= bound) total += (bin++)->count;
     result.push_back(total);
   }
   return result;

@@ -1,6 +1,6 @@
-// A log-linear histogram of unsigned values: two significant decimal digits, the bins of libcircllhist, so that quantiles
-// come out as Envoy's do. Value 0 has a bin of its own; 1..99 one each; above that 90 bins to a decade. This is the
-// merged, readable form; what workers write to is a SparseCounts keyed by bin_of(value). Plain value, one thread.
+// A log-linear histogram of unsigned values: two significant decimal digits, the bins of libcircllhist, so that
+// quantiles come out as Envoy's do. Value 0 has a bin of its own; 1..99 one each; above that 90 bins to a decade. This
+// is the merged, readable form; what workers write to is a SparseCounts keyed by bin_of(value). Plain value.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -5,8 +5,8 @@
 //   namespace millrace::stats::echo { MILLRACE_STAT_SCHEMA("echo", MILLRACE_ECHO_STATS) }
 //   -> stats::echo::kBytesTotal, stats::echo::kSchema
 //
-// Order is a layout: cells lie in the order of the list, kCellsPerChunk to a chunk, and a chunk is allocated when one of
-// its cells is first written. Put what every request touches first and what almost nothing touches last.
+// Order is a layout: cells lie in the order of the list, kCellsPerChunk to a chunk, and a chunk is allocated when one
+// of its cells is first written. Put what every request touches first and what almost nothing touches last.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -25,10 +25,14 @@ enum class Kind : uint8_t {
 
 enum class Unit : uint8_t { kNone, kBytes, kMicroseconds, kMilliseconds, kSeconds };
 
+// Whether a scrape shows a statistic that was never written; Envoy makes some of its counters when they first count.
+enum class Show : uint8_t { kAlways, kOnceUsed };
+
 struct StatDescriptor {
   std::string_view name;
   Kind kind = Kind::kCounter;
   Unit unit = Unit::kNone;
+  Show show = Show::kAlways;
 };
 
 struct Schema {
@@ -42,9 +46,10 @@ constexpr uint16_t kStatsPerSchemaMax = kCellsPerChunk * kChunksMax;
 
 }  // namespace millrace::stats
 
-#define MILLRACE_STAT_INDEX_(id, name, kind, unit) id,
-#define MILLRACE_STAT_ROW_(id, name, kind, unit) \
-  ::millrace::stats::StatDescriptor{name, ::millrace::stats::Kind::kind, ::millrace::stats::Unit::unit},
+#define MILLRACE_STAT_INDEX_(id, ...) id,
+#define MILLRACE_STAT_ROW_(id, name, kind, unit, ...)                                                \
+  ::millrace::stats::StatDescriptor{name, ::millrace::stats::Kind::kind, ::millrace::stats::Unit::unit \
+                                    __VA_OPT__(, ::millrace::stats::Show::__VA_ARGS__)},
 #define MILLRACE_STAT_SCHEMA(schema_name, list)                                           \
   enum Index : uint16_t { list(MILLRACE_STAT_INDEX_) kStatCount };                        \
   inline constexpr ::millrace::stats::StatDescriptor kStats[] = {list(MILLRACE_STAT_ROW_)}; \

@@ -1,7 +1,7 @@
-// Counts by a small key (a status code, a histogram's bin), most keys never seen: an open-addressed table that lives behind
-// one cell of a StatBlock. One thread adds, any thread reads meanwhile. A full table is replaced by one twice as large;
-// the old one is kept behind it, unread, until destroy(), because a reader may still be inside: together they are no more
-// than the live table again.
+// Counts by a small key (a status code, a histogram's bin), most keys never seen: an open-addressed table that lives
+// behind one cell of a StatBlock. One thread adds, any thread reads meanwhile. A full table is replaced by one twice as
+// large; the old one is kept behind it, unread, until destroy(), because a reader may still be inside: all the old ones
+// together are no larger than the live table.
 #pragma once
 #include <atomic>
 #include <cstddef>

@@ -1,7 +1,6 @@
 #include "stats/stats.h"
 
 #include <algorithm>
-#include <map>
 #include <mutex>
 #include <set>
 
@@ -33,10 +32,34 @@ struct StatBlock::Cold {
     Histogram last;
     Histogram interval;
   };
+  // A few entries each, by descriptor; vectors, since every cluster in use has them.
+  template <class T>
+  struct Entries {
+    struct Entry {
+      uint16_t index;
+      T value;
+    };
+    const T* find(uint16_t index) const {
+      for (const Entry& entry : entries) {
+        if (entry.index == index) return &entry.value;
+      }
+      return nullptr;
+    }
+    T& operator[](uint16_t index) {
+      for (Entry& entry : entries) {
+        if (entry.index == index) return entry.value;
+      }
+      entries.reserve(entries.size() + 1);
+      entries.push_back({index, {}});
+      return entries.back().value;
+    }
+    size_t memory_bytes() const { return entries.capacity() * sizeof(Entry); }
+    std::vector<Entry> entries;
+  };
   std::vector<uint64_t> counters_at_reset;  // [descriptor]
-  std::map<uint16_t, std::vector<CodeCount>> codes_at_reset;
-  std::map<uint16_t, Series> histograms;
-  std::map<uint16_t, std::string> texts;
+  Entries<std::vector<CodeCount>> codes_at_reset;
+  Entries<Series> histograms;
+  Entries<std::string> texts;
 };
 
 constinit ChunkDirectory StatShard::no_chunks_[kChunksMax] = {};
@@ -192,9 +215,8 @@ void StatBlock::set_text(uint16_t index, std::string_view text) {
 std::string StatBlock::text(uint16_t index) const {
   if (cold_.load(std::memory_order_acquire) == nullptr) return {};
   const std::lock_guard guard(index_->lock);
-  const Cold& cold = *cold_.load(std::memory_order_relaxed);
-  const auto at = cold.texts.find(index);
-  return at == cold.texts.end() ? std::string{} : at->second;
+  const std::string* text = cold_.load(std::memory_order_relaxed)->texts.find(index);
+  return text == nullptr ? std::string{} : *text;
 }
 
 std::vector<StatBlock::CodeCount> StatBlock::raw_codes(uint16_t index) const {
@@ -219,11 +241,10 @@ std::vector<StatBlock::CodeCount> StatBlock::codes(uint16_t index) const {
   std::vector<CodeCount> result = raw_codes(index);
   if (cold_.load(std::memory_order_acquire) == nullptr) return result;
   const std::lock_guard guard(index_->lock);
-  const Cold& cold = *cold_.load(std::memory_order_relaxed);
-  const auto base = cold.codes_at_reset.find(index);
-  if (base == cold.codes_at_reset.end()) return result;
+  const std::vector<CodeCount>* base = cold_.load(std::memory_order_relaxed)->codes_at_reset.find(index);
+  if (base == nullptr) return result;
   for (CodeCount& now : result) {
-    for (const CodeCount& then : base->second) {
+    for (const CodeCount& then : *base) {
       if (then.first == now.first) now.second -= std::min(then.second, now.second);
     }
   }
@@ -251,9 +272,8 @@ Histogram StatBlock::histogram(uint16_t index) const {
 Histogram StatBlock::histogram_interval(uint16_t index) const {
   if (cold_.load(std::memory_order_acquire) == nullptr) return {};
   const std::lock_guard guard(index_->lock);
-  const Cold& cold = *cold_.load(std::memory_order_relaxed);
-  const auto at = cold.histograms.find(index);
-  return at == cold.histograms.end() ? Histogram{} : at->second.interval;
+  const Cold::Series* series = cold_.load(std::memory_order_relaxed)->histograms.find(index);
+  return series == nullptr ? Histogram{} : series->interval;
 }
 
 StatBlock::Cold& StatBlock::cold() {
@@ -312,11 +332,11 @@ size_t StatBlock::memory_bytes() const {
   const std::lock_guard guard(index_->lock);
   const Cold& cold = *cold_.load(std::memory_order_relaxed);
   bytes += sizeof(Cold) + cold.counters_at_reset.capacity() * sizeof(uint64_t);
-  for (const auto& [i, codes] : cold.codes_at_reset)
-    bytes += kMapNode + sizeof(*cold.codes_at_reset.begin()) + codes.capacity() * sizeof(CodeCount);
-  for (const auto& [i, series] : cold.histograms)
-    bytes += kMapNode + sizeof(*cold.histograms.begin()) + series.last.memory_bytes() + series.interval.memory_bytes();
-  for (const auto& [i, text] : cold.texts) bytes += kMapNode + sizeof(*cold.texts.begin()) + text.capacity();
+  bytes += cold.codes_at_reset.memory_bytes() + cold.histograms.memory_bytes() + cold.texts.memory_bytes();
+  for (const auto& codes : cold.codes_at_reset.entries) bytes += codes.value.capacity() * sizeof(CodeCount);
+  for (const auto& series : cold.histograms.entries)
+    bytes += series.value.last.memory_bytes() + series.value.interval.memory_bytes();
+  for (const auto& text : cold.texts.entries) bytes += text.value.capacity();
   return bytes;
 }
 

@@ -1,7 +1,8 @@
-// Statistics. A StatBlock holds the values of one cluster, listener, ... as its Schema lays them out; names are built only
-// when somebody scrapes. Shard 0 belongs to the main thread, shard k + 1 to worker k; a shard has one writing thread,
-// which writes with plain loads and stores through its StatShard. A scrape sums the shards, on any thread, meanwhile.
-// A shard's memory appears with the first write to it, a chunk at a time, so an unused cluster costs its block only.
+// Statistics. A StatBlock holds the values of one cluster, listener, ... as its Schema lays them out; names are built
+// only when somebody scrapes. Shard 0 belongs to the main thread, shard k + 1 to worker k; a shard has one writing
+// thread, which writes with plain loads and stores through its StatShard. A scrape sums the shards, on any thread,
+// meanwhile. A shard's memory appears with the first write to it, a chunk at a time, so an unused cluster costs its
+// block only.
 //
 // Blocks belong to whoever made them (shared_ptr) and leave the Store when the last owner, which may be a scrape, goes.
 // As in Envoy, the same name is the same statistic: asking for a block that is alive returns it, so counters outlive
@@ -25,7 +26,8 @@ namespace millrace::stats {
 constexpr uint16_t kMainShard = 0;
 constexpr uint16_t worker_shard(uint16_t worker) { return static_cast<uint16_t>(worker + 1); }
 
-struct alignas(64) Chunk {
+// Allocated by its writer, so that chunks of different workers come from different arenas and share no cache line.
+struct Chunk {
   Cell cells[kCellsPerChunk] = {};
 };
 using ChunkDirectory = std::atomic<Chunk*>;  // [chunks of the schema]
@@ -78,8 +80,9 @@ struct Tag {
   bool operator==(const Tag&) const = default;
 };
 
-// How a block is called. The full name of a statistic is prefix + descriptor name ("cluster.foo." + "upstream_cx_total");
-// sinks that know tags see tag_extracted_prefix ("cluster.") and the tags instead.
+// How a block is called. The full name of a statistic is prefix + descriptor name ("cluster.foo." +
+// "upstream_cx_total"); sinks that know tags see tag_extracted_prefix ("cluster.") and the tags instead. names.h makes
+// those that Envoy has.
 struct BlockName {
   std::string prefix;
   std::string tag_extracted_prefix;
