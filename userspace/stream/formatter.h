@@ -44,14 +44,14 @@ struct FormatContext {
   const http::HeaderMap* request_headers = nullptr;
   const http::HeaderMap* response_headers = nullptr;
   const http::HeaderMap* response_trailers = nullptr;
-  std::string_view local_reply_body;
+  std::string_view local_reply_body{};
   AccessLogType log_type = AccessLogType::kNotSet;
   base::MonotonicTime now{};  // for durations of what still runs; unset: read from the clock when needed
   base::SystemTime system_now{};  // %EMIT_TIME%; unset: as above
 };
 
 struct FormatOptions {
-  std::string_view empty_value = "-";  // "" with omit_empty_values
+  std::string_view empty_value = "-";  // "" with omit_empty_values, and always for header values
 };
 
 // Envoy's format of a file access log that configures none, line end included.

@@ -33,11 +33,13 @@ bool is_set(Time time) { return time.time_since_epoch().count() != 0; }
 // What a certificate or a TLS handshake said of one side. Lists are joined with "," already.
 struct CertificateInfo {
   std::string subject, issuer, serial, fingerprint_1, fingerprint_256, pem_url_encoded;
+  std::string chain_serials, chain_fingerprints_1, chain_fingerprints_256;
+  std::string issuer_serial, issuer_fingerprint_256;
   std::string uri_san, dns_san, ip_san, email_san, othername_san;
   base::SystemTime valid_from{}, valid_until{};
 };
 struct TlsInfo {
-  std::string version, cipher, session_id, ja3, ja4;
+  std::string version, cipher, group, session_id, ja3, ja4;
   CertificateInfo local, peer;
 };
 
@@ -50,10 +52,9 @@ struct ConnectionInfo {
   const net::Address* direct_remote_address = nullptr;  // of the socket; null: remote_address
   base::MonotonicTime start{};
   base::MonotonicTime handshake_end{};
-  std::string requested_server_name;                    // SNI
+  std::string requested_server_name;                    // SNI, received (downstream) or sent (upstream)
   std::string transport_failure_reason;
   std::string_view filter_chain_name;
-  std::string_view listener_name;
   const TlsInfo* tls = nullptr;                         // null: plaintext
 };
 
@@ -72,7 +73,7 @@ struct UpstreamInfo {
   Protocol protocol = Protocol::kNone;
   uint32_t attempt_count = 0;
   base::MonotonicTime connect_start{}, connect_end{}, handshake_end{}, pool_ready{};
-  base::MonotonicTime first_tx{}, last_tx{}, first_rx{}, last_rx{};
+  base::MonotonicTime first_tx{}, last_tx{}, first_rx{}, first_body_rx{}, last_rx{};
   ByteCounts bytes;
 };
 
