@@ -76,7 +76,8 @@ filter:
   status_code_filter:
     comparison: { op: GE, value: { default_value: 400, runtime_key: unused } }
 """
-        proxy = self.http(configs.direct(200, match='path: "/good"'), configs.direct(404), access_log=[log], flags=FLUSH)
+        proxy = self.http(configs.direct(200, match='path: "/good"'), configs.direct(404), access_log=[log],
+                          flags=FLUSH)
         for target in ("/good", "/bad", "/good"):
             get(proxy.port, target)
         self.assertEqual(self.line(proxy), "/bad 404")

@@ -164,6 +164,7 @@ class TimeoutTest(ProxyCase):
         # Without the delayed close, the unread bytes would turn the close into a reset that destroys the response.
         proxy = self.http(configs.direct(403, "no"))
         client = self.client(proxy.port)
-        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 300000\r\n\r\n" + b"x" * 100000)
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 300000\r\n\r\n"
+        client.send(head + b"x" * 100000)
         response = client.response()
         self.assertEqual((response.status, response.body), (403, b"no"))

@@ -7,7 +7,16 @@ from support.http1 import get
 def virtual_host(name, *domains):
     listed = ", ".join(f'"{domain}"' for domain in domains)
     return "\n".join([f"name: {name}", f"domains: [{listed}]", "routes:",
-                      '- match: { prefix: "/" }', f'  direct_response: {{ status: 200, body: {{ inline_string: "{name}" }} }}'])
+                      '- match: { prefix: "/" }',
+                      f'  direct_response: {{ status: 200, body: {{ inline_string: "{name}" }} }}'])
+
+
+def with_header(body, matcher):
+    return configs.direct(body=body, match=f'prefix: "/"\nheaders: [{{ {matcher} }}]')
+
+
+def with_query(body, matcher):
+    return configs.direct(body=body, match=f'prefix: "/"\nquery_parameters: [{{ {matcher} }}]')
 
 
 class MatchTest(ProxyCase):
@@ -40,12 +49,11 @@ class MatchTest(ProxyCase):
 
     def test_headers_decide(self):
         proxy = self.http(
-            configs.direct(body="exact", match='prefix: "/"\nheaders: [{ name: x-a, string_match: { exact: one } }]'),
-            configs.direct(body="range", match='prefix: "/"\nheaders: [{ name: x-n, range_match: { start: 5, end: 8 } }]'),
-            configs.direct(body="present", match='prefix: "/"\nheaders: [{ name: x-p, present_match: true }]'),
-            configs.direct(body="post", match='prefix: "/"\nheaders: [{ name: ":method", string_match: { exact: POST } }]'),
-            configs.direct(body="not", match='prefix: "/"\nheaders: [{ name: x-a, string_match: { prefix: z }, '
-                                             'invert_match: true }]'),
+            with_header("exact", "name: x-a, string_match: { exact: one }"),
+            with_header("range", "name: x-n, range_match: { start: 5, end: 8 }"),
+            with_header("present", "name: x-p, present_match: true"),
+            with_header("post", 'name: ":method", string_match: { exact: POST }'),
+            with_header("not", "name: x-a, string_match: { prefix: z }, invert_match: true"),
             configs.direct(body="rest"))
         for headers, expected in (([("X-A", "one")], b"exact"), ([("x-n", "7")], b"range"), ([("x-p", "")], b"present"),
                                   ([("x-n", "8"), ("x-a", "zz")], b"rest"), ([("x-a", "two")], b"not")):
@@ -56,8 +64,8 @@ class MatchTest(ProxyCase):
 
     def test_query_parameters_decide(self):
         proxy = self.http(
-            configs.direct(body="exact", match='prefix: "/"\nquery_parameters: [{ name: a, string_match: { exact: "1" } }]'),
-            configs.direct(body="present", match='prefix: "/"\nquery_parameters: [{ name: b, present_match: true }]'),
+            with_query("exact", 'name: a, string_match: { exact: "1" }'),
+            with_query("present", "name: b, present_match: true"),
             configs.direct(body="rest"))
         for target, expected in {"/?a=1": b"exact", "/?x=2&a=1": b"exact", "/?a=2": b"rest", "/?b": b"present",
                                  "/?ab=1": b"rest", "/": b"rest"}.items():
@@ -100,8 +108,9 @@ class ActionTest(ProxyCase):
         return server.requests[0], response
 
     def test_prefix_rewrite_keeps_the_rest_and_the_original(self):
-        for target, prefix, rewrite, expected in (("/static/a?b", "/static", "/", "//a?b"), ("/v1/x", "/v1/", "/", "/x"),
-                                                  ("/api", "/api", "/new", "/new"), ("/apix", "/api", "/new", "/newx")):
+        for target, prefix, rewrite, expected in (
+                ("/static/a?b", "/static", "/", "//a?b"), ("/v1/x", "/v1/", "/", "/x"),
+                ("/api", "/api", "/new", "/new"), ("/apix", "/api", "/new", "/newx")):
             with self.subTest(target):
                 request, _ = self.seen(target, f'prefix: "{prefix}"', f'prefix_rewrite: "{rewrite}"')
                 self.assertEqual(request.target, expected)

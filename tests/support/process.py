@@ -1,4 +1,4 @@
-"""A child process with its output in files of a temporary folder, ended by its process id; nginx and HAProxy as peers."""
+"""A child process, its output in files of a temporary folder, ended by its process id; nginx and HAProxy as peers."""
 import os
 import shutil
 import signal
@@ -45,6 +45,9 @@ class Process:
         return os.path.join(self.folder, name)
 
     def read(self, name):
+        """The text of a file of the folder; empty if there is no such file (yet)."""
+        if not os.path.exists(self.path(name)):
+            return ""
         with open(self.path(name), encoding="utf-8", errors="replace") as f:
             return f.read()
 
