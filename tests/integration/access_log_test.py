@@ -1,0 +1,111 @@
+"""Access logs: formats, filters, buffering, reopening."""
+import json
+import os
+import re
+import signal
+
+from support import configs, upstream
+from support.case import ProxyCase
+from support.http1 import get
+
+FLUSH = ["--file-flush-interval-msec", "50"]
+
+
+class AccessLogTest(ProxyCase):
+    def line(self, proxy, name="a.log"):
+        self.wait_until(lambda: os.path.exists(proxy.path(name)) and "\n" in proxy.process.read(name), "a log line")
+        return proxy.process.read(name).split("\n")[0]
+
+    def test_default_format(self):
+        server = self.upstream(upstream.answer(b"hello"))
+        proxy = self.http_to(server, access_log=[configs.file_log("a.log")], flags=FLUSH)
+        self.client(proxy.port).request("POST", "/p?q=1", [("User-Agent", "tester")], b"abc")
+        self.assertRegex(self.line(proxy), re.compile(
+            r'^\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] "POST /p\?q=1 HTTP/1\.1" 200 - 3 5 \d+ \d+ "-" "tester" '
+            r'"[0-9a-f-]{36}" "example\.com" "127\.0\.0\.1:' + str(server.port) + '"$'))
+
+    def test_text_operators(self):
+        server = self.upstream(upstream.answer(b"hello", headers=[("x-res", "r")]))
+        operators = ("%REQ(X-A)%|%REQ(X-NONE?X-A)%|%REQ(X-A):2%|%RESP(X-RES)%|%RESPONSE_CODE%|%ROUTE_NAME%|"
+                     "%UPSTREAM_CLUSTER%|%DOWNSTREAM_LOCAL_PORT%|%REQ(NONE)%|%START_TIME(%Y)%|%%|%HOSTNAME%")
+        proxy = self.http(configs.route("up", extra="name: the-route"), clusters=[configs.cluster("up", server.port)],
+                          access_log=[configs.file_log("a.log", operators)], flags=FLUSH)
+        get(proxy.port, headers=[("X-A", "value")])
+        fields = self.line(proxy).split("|")
+        self.assertEqual(fields[:9], ["value", "value", "va", "r", "200", "the-route", "up", str(proxy.port), "-"])
+        self.assertRegex(fields[9], r"^20\d\d$")
+        self.assertEqual(fields[10:], ["%", os.uname().nodename])
+
+    def test_json(self):
+        server = self.upstream(upstream.answer(b"hello"))
+        log = configs.file_log("a.log", extra="""
+            log_format:
+              json_format:
+                status: "%RESPONSE_CODE%"
+                mixed: "code=%RESPONSE_CODE%"
+                none: "%REQ(NONE)%"
+                quoted: "%REQ(X-Q)%"
+                nested: { bytes: "%BYTES_SENT%" }
+            """)
+        proxy = self.http_to(server, access_log=[log], flags=FLUSH)
+        get(proxy.port, headers=[("X-Q", 'say "hi"\\')])
+        self.assertEqual(json.loads(self.line(proxy)), {
+            "status": 200, "mixed": "code=200", "none": None, "quoted": 'say "hi"\\', "nested": {"bytes": 5}})
+
+    def test_a_header_cannot_forge_a_line(self):
+        proxy = self.http(configs.direct(), access_log=[configs.file_log("a.log", "%REQ(X-A)%")], flags=FLUSH)
+        get(proxy.port, headers=[("X-A", "tab\there")])
+        self.assertEqual(len(self.line(proxy).split("\n")), 1)
+
+    def test_stdout_and_stderr(self):
+        for stream, kind in (("stdout", "StdoutAccessLog"), ("stderr", "StderrAccessLog")):
+            with self.subTest(stream):
+                log = f"""
+name: envoy.access_loggers.{stream}
+typed_config:
+  "@type": {configs.TYPES}.extensions.access_loggers.stream.v3.{kind}
+  log_format: {{ text_format_source: {{ inline_string: "logged %REQ(:PATH)%\\n" }} }}
+"""
+                proxy = self.http(configs.direct(), access_log=[log], flags=FLUSH)
+                get(proxy.port, "/to-the-stream")
+                self.wait_until(lambda: "logged /to-the-stream\n" in proxy.process.read(stream), "a log line")
+
+    def test_a_status_filter_chooses(self):
+        log = configs.file_log("a.log", "%REQ(:PATH)% %RESPONSE_CODE%") + """
+filter:
+  status_code_filter:
+    comparison: { op: GE, value: { default_value: 400, runtime_key: unused } }
+"""
+        proxy = self.http(configs.direct(200, match='path: "/good"'), configs.direct(404), access_log=[log],
+                          flags=FLUSH)
+        for target in ("/good", "/bad", "/good"):
+            get(proxy.port, target)
+        self.assertEqual(self.line(proxy), "/bad 404")
+        self.assertEqual(proxy.process.read("a.log").count("\n"), 1)
+
+    def test_every_request_has_its_line(self):
+        proxy = self.http(configs.direct(), access_log=[configs.file_log("a.log", "%REQ(:PATH)%")], flags=FLUSH)
+        client = self.client(proxy.port)
+        for i in range(2000):
+            client.request(target=f"/{i}")
+        self.wait_until(lambda: proxy.process.read("a.log").count("\n") == 2000, "2000 lines")
+        self.assertEqual(proxy.process.read("a.log").split(), [f"/{i}" for i in range(2000)])
+
+    def test_sigusr1_reopens_the_file(self):
+        proxy = self.http(configs.direct(), access_log=[configs.file_log("a.log", "%REQ(:PATH)%")], flags=FLUSH)
+        get(proxy.port, "/one")
+        self.line(proxy)
+        os.rename(proxy.path("a.log"), proxy.path("old.log"))
+        proxy.signal(signal.SIGUSR1)
+        self.wait_until(lambda: os.path.exists(proxy.path("a.log")), "the file is created again")
+        get(proxy.port, "/two")
+        self.assertEqual(self.line(proxy), "/two")
+        self.assertEqual(proxy.process.read("old.log"), "/one\n")
+
+    def test_what_is_buffered_is_written_at_the_end(self):
+        proxy = self.http(configs.direct(), access_log=[configs.file_log("a.log", "%REQ(:PATH)%")],
+                          flags=["--file-flush-interval-msec", "3600000"])
+        get(proxy.port, "/last")
+        proxy.signal(signal.SIGTERM)
+        self.assertEqual(proxy.wait_exit(), 0)
+        self.assertEqual(proxy.process.read("a.log"), "/last\n")

@@ -1,0 +1,99 @@
+"""Envoy v3 configurations as YAML text, put together from small pieces. Every piece is complete YAML of its own."""
+import textwrap
+
+ROUTER = """\
+name: envoy.filters.http.router
+typed_config:
+  "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+"""
+TYPES = "type.googleapis.com/envoy"
+
+
+def _indent(text, spaces):
+    return textwrap.indent(textwrap.dedent(text).strip("\n"), " " * spaces)
+
+
+def _items(pieces, spaces):
+    """A YAML list, each item given as text."""
+    return "\n".join(" " * spaces + "- " + _indent(piece, spaces + 2).lstrip() for piece in pieces)
+
+
+def bootstrap(admin_port, listeners=(), clusters=(), extra=""):
+    return "\n".join([
+        "admin:",
+        f"  address: {{ socket_address: {{ address: 127.0.0.1, port_value: {admin_port} }} }}",
+        "static_resources:",
+        "  listeners:" if listeners else "  listeners: []", _items(listeners, 2),
+        "  clusters:" if clusters else "  clusters: []", _items(clusters, 2),
+        textwrap.dedent(extra).strip("\n"), ""])
+
+
+def cluster(name, *ports, extra=""):
+    """A STATIC cluster of endpoints on 127.0.0.1; a port may be (port, weight)."""
+    endpoints = []
+    for port in ports:
+        port, weight = port if isinstance(port, tuple) else (port, None)
+        address = f"endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }}"
+        endpoints.append(address if weight is None else f"{address}\nload_balancing_weight: {weight}")
+    return "\n".join([
+        f"name: {name}", "type: STATIC", "connect_timeout: 1s",
+        "load_assignment:", f"  cluster_name: {name}",
+        "  endpoints:" if ports else "  endpoints: []",
+        "  - lb_endpoints:" if ports else "", _items(endpoints, 4), _indent(extra, 0)])
+
+
+def listener(port, *filters, name="front", extra="", access_log=()):
+    return "\n".join([
+        f"name: {name}",
+        f"address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}",
+        "filter_chains:", "- filters:", _items(filters, 2),
+        *(["access_log:", _items(access_log, 0)] if access_log else []),
+        _indent(extra, 0)])
+
+
+def hcm(*routes, extra="", vhost="", virtual_hosts=None, route_config="", http_filters=(ROUTER,), stat_prefix="front",
+        access_log=()):
+    """An HTTP connection manager; `routes` in one virtual host for every domain, or `virtual_hosts` whole."""
+    if virtual_hosts is None:
+        virtual_hosts = ["\n".join(["name: all", 'domains: ["*"]', "routes:", _items(routes, 0), _indent(vhost, 0)])]
+    return "\n".join([
+        "name: envoy.filters.network.http_connection_manager",
+        "typed_config:",
+        f'  "@type": {TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+        f"  stat_prefix: {stat_prefix}",
+        _indent(extra, 2),
+        *(["  access_log:", _items(access_log, 2)] if access_log else []),
+        "  route_config:", "    name: local", _indent(route_config, 4), "    virtual_hosts:", _items(virtual_hosts, 4),
+        "  http_filters:", _items(http_filters, 2)])
+
+
+def tcp_proxy(cluster_name=None, extra="", stat_prefix="tcp", access_log=()):
+    return "\n".join([
+        "name: envoy.filters.network.tcp_proxy",
+        "typed_config:",
+        f'  "@type": {TYPES}.extensions.filters.network.tcp_proxy.v3.TcpProxy',
+        f"  stat_prefix: {stat_prefix}",
+        f"  cluster: {cluster_name}" if cluster_name else "",
+        _indent(extra, 2),
+        *(["  access_log:", _items(access_log, 2)] if access_log else [])])
+
+
+def route(cluster_name, match='prefix: "/"', action="", extra=""):
+    """A route to a cluster; `action` adds to its RouteAction, `extra` to the Route."""
+    return "\n".join(["match:", _indent(match, 2), "route:", f"  cluster: {cluster_name}", _indent(action, 2),
+                      _indent(extra, 0)])
+
+
+def direct(status=200, body="direct", match='prefix: "/"', extra=""):
+    return "\n".join(["match:", _indent(match, 2),
+                      f'direct_response: {{ status: {status}, body: {{ inline_string: "{body}" }} }}',
+                      _indent(extra, 0)])
+
+
+def file_log(path, text_format=None, extra=""):
+    """A file access log; the format is one line of operators without its newline."""
+    lines = ["name: envoy.access_loggers.file", "typed_config:",
+             f'  "@type": {TYPES}.extensions.access_loggers.file.v3.FileAccessLog', f"  path: {path}"]
+    if text_format is not None:
+        lines += ["  log_format:", "    text_format_source:", "      inline_string: |", f"        {text_format}"]
+    return "\n".join(lines + [_indent(extra, 2)])

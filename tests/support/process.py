@@ -1,0 +1,127 @@
+"""A child process, its output in files of a temporary folder, ended by its process id; nginx and HAProxy as peers."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+
+def wait_until(condition, timeout_s=10.0, what="condition"):
+    """Polls until condition() is true and returns its value; raises TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_s} s: {what}")
+        time.sleep(0.01)
+
+
+def accepts_connections(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+class Process:
+    """Runs `command`; `folder` is a temporary folder of its own, removed by close()."""
+
+    def __init__(self, command, env=None, folder=None):
+        self.folder = folder or tempfile.mkdtemp(prefix="millrace-test-")
+        with open(self.path("stdout"), "wb") as out, open(self.path("stderr"), "wb") as err:
+            self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=self.folder,
+                                           env={**os.environ, **(env or {})})
+
+    @property
+    def pid(self):
+        return self._child.pid
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def read(self, name):
+        """The text of a file of the folder; empty if there is no such file (yet)."""
+        if not os.path.exists(self.path(name)):
+            return ""
+        with open(self.path(name), encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def running(self):
+        return self._child.poll() is None
+
+    def signal(self, number):
+        self._child.send_signal(number)
+
+    def wait_exit(self, timeout_s=15.0):
+        """The exit code; raises subprocess.TimeoutExpired."""
+        return self._child.wait(timeout_s)
+
+    def rss_kib(self):
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+
+    def end(self, timeout_s=15.0):
+        """SIGTERM, then SIGKILL after the time limit. Returns the exit code."""
+        if self.running():
+            self.signal(signal.SIGTERM)
+        try:
+            return self.wait_exit(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            return self.wait_exit(5)
+
+    def close(self):
+        self.end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _with_config(name, text):
+    folder = tempfile.mkdtemp(prefix="millrace-test-")
+    path = os.path.join(folder, name)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    return folder, path
+
+
+def nginx(port, server, http=""):
+    """A one-process nginx; `server` is the inside of its server block on `port`, `http` of the http block."""
+    folder, path = _with_config("nginx.conf", f"""
+daemon off; master_process off; pid nginx.pid; error_log stderr warn;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; keepalive_requests 1000000000; client_max_body_size 0;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+  {http}
+  server {{ listen 127.0.0.1:{port} reuseport backlog=4096; {server} }}
+}}
+""")
+    process = Process(["nginx", "-p", folder, "-c", path, "-e", "stderr"], folder=folder)
+    wait_until(lambda: accepts_connections(port) or not process.running(), what="nginx listens")
+    return process
+
+
+def haproxy(port, config):
+    """A one-thread HAProxy; `config` holds its frontends and backends, one of them on `port`."""
+    folder, path = _with_config("haproxy.cfg", f"""
+global
+  nbthread 1
+defaults
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+{config}
+""")
+    process = Process(["haproxy", "-db", "-f", path], folder=folder)
+    wait_until(lambda: accepts_connections(port) or not process.running(), what="haproxy listens")
+    return process
