@@ -179,5 +179,33 @@ TEST(Stats, LosesNothingWhileWorkersWriteAndOthersScrape) {
   EXPECT_EQ(block->code(sample::kStatus, 404), kWorkers * kRounds / 500);
 }
 
+TEST(Stats, BlocksMayComeAndGoOnManyThreadsUnderAScrape) {
+  constexpr uint16_t kWorkers = 3;
+  Store store(kWorkers);
+  std::atomic<bool> done = false;
+  std::thread scraper([&] {
+    while (!done.load()) {
+      for (const StatBlockPtr& block : store.blocks()) EXPECT_EQ(block->tag_extracted_prefix(), "cluster.");
+      store.flush();
+      store.reset_counters();
+    }
+  });
+  std::vector<std::thread> workers;
+  for (uint16_t w = 0; w < kWorkers; ++w) {
+    workers.emplace_back([&store, w] {
+      for (int i = 0; i < 2000; ++i) {
+        const StatBlockPtr block = store.add_block(sample::kSchema, cluster_name(std::to_string(i % 3)));
+        block->worker(w).inc(sample::kTotal);
+        block->worker(w).record(sample::kLength, 1);
+        block->worker(w).inc_code(sample::kStatus, 200);
+      }
+    });
+  }
+  for (std::thread& worker : workers) worker.join();
+  done = true;
+  scraper.join();
+  EXPECT_EQ(store.block_count(), 0u);
+}
+
 }  // namespace
 }  // namespace millrace::stats
