@@ -3,8 +3,13 @@
 #include <bit>
 #include <functional>
 
+#include "stats/names.h"
+#include "stats/schema_cluster.h"
+
 namespace millrace::upstream {
 namespace {
+
+namespace stat = stats::cluster;
 
 // The many hosts without a locality share one.
 const Locality kNoLocality;
@@ -14,10 +19,50 @@ size_t heap_bytes(std::string_view text) {
   return text.size() > kInline ? text.size() + 1 : 0;
 }
 
+// Where the gauges of one priority's breakers are in the schema.
+struct BreakerGauges {
+  stat::Index cx_open, cx_pool_open, rq_pending_open, rq_open, rq_retry_open;
+  stat::Index remaining_cx, remaining_cx_pools, remaining_pending, remaining_rq, remaining_retries;
+};
+constexpr BreakerGauges kDefaultBreakerGauges = {
+    stat::kCircuitBreakersDefaultCxOpen,           stat::kCircuitBreakersDefaultCxPoolOpen,
+    stat::kCircuitBreakersDefaultRqPendingOpen,    stat::kCircuitBreakersDefaultRqOpen,
+    stat::kCircuitBreakersDefaultRqRetryOpen,      stat::kCircuitBreakersDefaultRemainingCx,
+    stat::kCircuitBreakersDefaultRemainingCxPools, stat::kCircuitBreakersDefaultRemainingPending,
+    stat::kCircuitBreakersDefaultRemainingRq,      stat::kCircuitBreakersDefaultRemainingRetries};
+constexpr BreakerGauges kHighBreakerGauges = {
+    stat::kCircuitBreakersHighCxOpen,           stat::kCircuitBreakersHighCxPoolOpen,
+    stat::kCircuitBreakersHighRqPendingOpen,    stat::kCircuitBreakersHighRqOpen,
+    stat::kCircuitBreakersHighRqRetryOpen,      stat::kCircuitBreakersHighRemainingCx,
+    stat::kCircuitBreakersHighRemainingCxPools, stat::kCircuitBreakersHighRemainingPending,
+    stat::kCircuitBreakersHighRemainingRq,      stat::kCircuitBreakersHighRemainingRetries};
+
+// A breaker that never opened is not written: gauges nobody wrote cost nothing and read 0.
+void publish_open(stats::StatBlock& block, stat::Index index, bool open) {
+  if (open || block.used(index)) block.gauge_set(stats::kMainShard, index, open ? 1 : 0);
+}
+
+void publish_breakers(const Resources& resources, const BreakerGauges& gauges, stats::StatBlock& block) {
+  publish_open(block, gauges.cx_open, resources.connections.open());
+  publish_open(block, gauges.cx_pool_open, resources.connection_pools.open());
+  publish_open(block, gauges.rq_pending_open, resources.pending_requests.open());
+  publish_open(block, gauges.rq_open, resources.requests.open());
+  publish_open(block, gauges.rq_retry_open, resources.retries_open());
+  if (!resources.track_remaining) return;
+  stats::StatShard shard = block.main_shard();
+  const uint32_t retries_max = resources.max_retries();
+  shard.gauge_set(gauges.remaining_cx, resources.connections.remaining());
+  shard.gauge_set(gauges.remaining_cx_pools, resources.connection_pools.remaining());
+  shard.gauge_set(gauges.remaining_pending, resources.pending_requests.remaining());
+  shard.gauge_set(gauges.remaining_rq, resources.requests.remaining());
+  shard.gauge_set(gauges.remaining_retries, retries_max - std::min(retries_max, resources.retries.used()));
+}
+
 }  // namespace
 
-Cluster::Cluster(ClusterOptions options)
+Cluster::Cluster(ClusterOptions options, stats::Store& store)
     : options_(std::move(options)),
+      stats_(store.add_block(stat::kSchema, stats::cluster_name(stat_name()))),
       resources_{Resources(options_.circuit_breakers.thresholds[0]),
                  Resources(options_.circuit_breakers.thresholds[1])} {
   add_hosts(std::exchange(options_.endpoints, {}));
@@ -86,6 +131,25 @@ Cluster::HostTotals Cluster::totals(const Host& host) const {
     sum.rq_timeout += c.rq_timeout.value();
   }
   return sum;
+}
+
+void Cluster::publish_gauges() {
+  stats::StatShard shard = stats_->main_shard();
+  int64_t healthy = 0, degraded = 0, excluded = 0, weight_max = 0;
+  for (const HostPtr& host : hosts_) {
+    const Health health = host->health();
+    healthy += health == Health::kHealthy;
+    degraded += health == Health::kDegraded;
+    excluded += host->excluded();
+    weight_max = std::max<int64_t>(weight_max, host->weight());
+  }
+  shard.gauge_set(stat::kMembershipTotal, static_cast<int64_t>(hosts_.size()));
+  shard.gauge_set(stat::kMembershipHealthy, healthy);
+  shard.gauge_set(stat::kMembershipDegraded, degraded);
+  shard.gauge_set(stat::kMembershipExcluded, excluded);
+  shard.gauge_set(stat::kMaxHostWeight, weight_max);
+  publish_breakers(resources_[0], kDefaultBreakerGauges, *stats_);
+  publish_breakers(resources_[1], kHighBreakerGauges, *stats_);
 }
 
 size_t Cluster::memory_bytes() const {

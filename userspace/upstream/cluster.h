@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "stats/stats.h"
 #include "upstream/host.h"
 #include "upstream/options.h"
 #include "upstream/resource.h"
@@ -21,7 +22,7 @@ using HostSpan = std::span<const HostPtr>;
 
 class Cluster {
  public:
-  explicit Cluster(ClusterOptions options);
+  Cluster(ClusterOptions options, stats::Store& store);
   ~Cluster();
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
@@ -39,6 +40,12 @@ class Cluster {
   HostSpan hosts_of(size_t priority) const;
   Resources& resources(ResourcePriority priority) { return resources_[static_cast<size_t>(priority)]; }
   const Resources& resources(ResourcePriority priority) const { return resources_[static_cast<size_t>(priority)]; }
+
+  // Schema stats::cluster.
+  stats::StatBlock& stats() const { return *stats_; }
+  // Main thread: brings the gauges that nobody keeps per request up to date (membership_*, circuit_breakers.*), before
+  // somebody reads them.
+  void publish_gauges();
 
   // Grows whenever a host's health flags change.
   uint32_t health_epoch() const { return health_epoch_.load(std::memory_order_acquire); }
@@ -67,6 +74,7 @@ class Cluster {
   const Locality& intern(Locality locality);
 
   ClusterOptions options_;
+  const stats::StatBlockPtr stats_;
   std::vector<std::unique_ptr<const Locality>> localities_;
   std::vector<HostPtr> hosts_;
   std::vector<uint32_t> priority_ends_;  // [p]: where the hosts of priority p end in hosts_

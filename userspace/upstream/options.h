@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "net/address.h"
+#include "net/socket.h"
 
 namespace millrace::upstream {
 
@@ -91,19 +92,6 @@ struct HttpOptions {
   bool send_fully_qualified_url = false;
 };
 
-// UINT32_MAX leaves the kernel's value.
-struct TcpKeepalive {
-  uint32_t probes = UINT32_MAX;
-  uint32_t time_s = UINT32_MAX;
-  uint32_t interval_s = UINT32_MAX;
-};
-
-// upstream_bind_config. An address with port 0 lets the kernel choose the port.
-struct BindOptions {
-  net::Address source_address;
-  bool freebind = false;
-};
-
 struct ClusterOptions {
   std::string name;
   std::string alt_stat_name;  // empty: name
@@ -117,8 +105,9 @@ struct ClusterOptions {
   CircuitBreakerOptions circuit_breakers;
   HttpOptions http;
   base::milliseconds tcp_idle_timeout = std::chrono::minutes(10);  // of a pooled TCP connection; 0: off
-  std::optional<TcpKeepalive> tcp_keepalive;
-  std::optional<BindOptions> bind;
+  std::optional<net::TcpKeepalive> tcp_keepalive;
+  net::Address bind_address;                      // upstream_bind_config.source_address; empty: the kernel's choice
+  std::vector<net::SocketOption> socket_options;  // of upstream_bind_config, freebind among them
 };
 
 }  // namespace millrace::upstream

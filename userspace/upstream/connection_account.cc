@@ -1,0 +1,73 @@
+#include "upstream/connection_account.h"
+
+#include "stats/schema_cluster.h"
+#include "upstream/thread_local_cluster.h"
+
+namespace millrace::upstream {
+namespace {
+
+namespace stat = stats::cluster;
+
+uint64_t milliseconds_since(base::MonotonicTime start, base::MonotonicTime now) {
+  return static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(now - start).count());
+}
+
+}  // namespace
+
+bool ConnectionAccount::admit(ThreadLocalCluster& cluster, const Host& host, ResourcePriority priority, bool must) {
+  Resource& connections = cluster.cluster().resources(priority).connections;
+  const std::optional<uint32_t> per_host = cluster.cluster().options().circuit_breakers.per_host_max_connections;
+  if ((!per_host || host.cx_active() < *per_host) && connections.try_acquire()) return true;
+  cluster.stats().inc(stat::kUpstreamCxOverflow);
+  if (must) connections.acquire_unchecked();
+  return must;
+}
+
+ConnectionAccount::ConnectionAccount(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority)
+    : cluster_(cluster), host_(host), created_(cluster.loop().now()), priority_(priority) {
+  host_.add_connection(1);
+  cluster_.counters(host_).cx_total.add();
+  cluster_.stats().inc(stat::kUpstreamCxTotal);
+  cluster_.stats().gauge_add(stat::kUpstreamCxActive);
+}
+
+void ConnectionAccount::connected() {
+  connected_ = true;
+  cluster_.stats().record(stat::kUpstreamCxConnectMs, milliseconds_since(created_, cluster_.loop().now()));
+}
+
+void ConnectionAccount::connect_failed(const base::Error& error) {
+  cluster_.counters(host_).cx_connect_fail.add();
+  cluster_.stats().inc(stat::kUpstreamCxConnectFail);
+  if (error.code == base::ErrorCode::kTimeout) cluster_.stats().inc(stat::kUpstreamCxConnectTimeout);
+}
+
+void ConnectionAccount::count_bytes(const net::Connection& connection) {
+  if (const uint64_t n = connection.bytes_received() - received_; n != 0) {
+    received_ += n;
+    cluster_.stats().inc(stat::kUpstreamCxRxBytesTotal, n);
+  }
+  if (const uint64_t n = connection.bytes_sent() - sent_; n != 0) {
+    sent_ += n;
+    cluster_.stats().inc(stat::kUpstreamCxTxBytesTotal, n);
+  }
+}
+
+void ConnectionAccount::closed(EndedBy by, bool with_active_request) {
+  MILLRACE_ASSERT(!closed_);
+  closed_ = true;
+  host_.add_connection(-1);
+  cluster_.cluster().resources(priority_).connections.release();
+  stats::StatShard& stats = cluster_.stats();
+  stats.gauge_sub(stat::kUpstreamCxActive);
+  stats.record(stat::kUpstreamCxLengthMs, milliseconds_since(created_, cluster_.loop().now()));
+  if (!connected_) return;
+  const bool local = by == EndedBy::kLocal;
+  stats.inc(stat::kUpstreamCxDestroy);
+  stats.inc(local ? stat::kUpstreamCxDestroyLocal : stat::kUpstreamCxDestroyRemote);
+  if (!with_active_request) return;
+  stats.inc(stat::kUpstreamCxDestroyWithActiveRq);
+  stats.inc(local ? stat::kUpstreamCxDestroyLocalWithActiveRq : stat::kUpstreamCxDestroyRemoteWithActiveRq);
+}
+
+}  // namespace millrace::upstream

@@ -1,0 +1,69 @@
+// The HTTP/1.1 connections of one worker to one host, for one routing priority. A request takes the idle connection used
+// last (the others grow old and time out), or waits in a queue while a new one connects. Breakers of the cluster bound
+// connections, queue and requests. As in Envoy, a failed attempt to connect fails all who wait, for the router to decide.
+#pragma once
+#include "base/list.h"
+#include "upstream/http1_client.h"
+#include "upstream/upstream_request.h"
+
+namespace millrace::upstream {
+
+class Http1Pool {
+ public:
+  enum class Start : uint8_t {
+    kReady,     // the request is active: send_headers()
+    kPending,   // on_pool_ready() or on_reset() follows
+    kOverflow,  // a breaker is open (UO); the request is idle
+  };
+
+  Http1Pool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority);
+  ~Http1Pool();
+  Http1Pool(const Http1Pool&) = delete;
+  Http1Pool& operator=(const Http1Pool&) = delete;
+
+  [[nodiscard]] Start start(UpstreamRequest& request);
+  // Closes idle connections now and the others after their response; requests may still start.
+  void drain();
+  // Closes everything; requests are reset.
+  void close();
+
+  ThreadLocalCluster& cluster() const { return cluster_; }
+  Host& host() const { return host_; }
+  ResourcePriority priority() const { return priority_; }
+  size_t connections() const { return connections_; }  // connecting, idle and active
+  size_t pending() const { return pending_count_; }
+
+ private:
+  friend class Http1Client;
+  friend class UpstreamRequest;
+  using Pending = base::List<UpstreamRequest, UpstreamRequest>;
+  using Clients = base::List<Http1Client, Http1Client>;
+
+  // From clients.
+  void on_connected(Http1Client& client);
+  void on_idle(Http1Client& client);
+  void on_closed(bool connected);
+  void on_connect_failed(ResetReason reason, const base::Error& error);
+  // From requests that wait.
+  void cancel(UpstreamRequest& request);
+
+  UpstreamRequest* next_pending(Pending& list);
+  void leave_queue(UpstreamRequest& request);
+  void connect_for_pending();
+  void fail_pending(const Reset& reset);
+
+  ThreadLocalCluster& cluster_;
+  Host& host_;
+  Resources& resources_;
+  const ResourcePriority priority_;
+  uint32_t connections_ = 0;
+  uint32_t connecting_count_ = 0;
+  uint32_t pending_count_ = 0;
+  bool closing_ = false;
+  Clients idle_;  // the one used last in front
+  Clients active_;
+  Clients connecting_;
+  Pending pending_;
+};
+
+}  // namespace millrace::upstream

@@ -1,0 +1,87 @@
+#include "upstream/thread_local_cluster.h"
+
+#include "stats/schema_cluster.h"
+#include "upstream/http1_pool.h"
+
+namespace millrace::upstream {
+
+namespace stat = stats::cluster;
+
+ThreadLocalCluster::ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker)
+    : cluster_(cluster),
+      loop_(loop),
+      stats_(cluster.stats().worker(worker)),
+      counters_(cluster.host_counters(worker)),
+      balancer_(cluster, worker, loop.prng()) {}
+
+ThreadLocalCluster::~ThreadLocalCluster() = default;
+
+Host* ThreadLocalCluster::choose(const LbContext& context) {
+  bool panic = false;
+  Host* host = balancer_.choose(context, &panic);
+  if (panic) stats_.inc(stat::kLbHealthyPanic);
+  if (host == nullptr) stats_.inc(stat::kUpstreamCxNoneHealthy);
+  return host;
+}
+
+Http1Pool* ThreadLocalCluster::http1_pool(Host& host, ResourcePriority priority) {
+  if (http1_pools_.empty()) http1_pools_.resize(cluster_.hosts().size() * kResourcePriorities);
+  auto& pool = http1_pools_[host.index() * kResourcePriorities + static_cast<size_t>(priority)];
+  if (pool == nullptr) {
+    if (!cluster_.resources(priority).connection_pools.try_acquire()) {
+      stats_.inc(stat::kUpstreamCxPoolOverflow);
+      return nullptr;
+    }
+    pool = std::make_unique<Http1Pool>(*this, host, priority);
+  }
+  return pool.get();
+}
+
+void ThreadLocalCluster::drain() {
+  for (const auto& pool : http1_pools_) {
+    if (pool != nullptr) pool->drain();
+  }
+}
+
+void ThreadLocalCluster::close() {
+  for (const auto& pool : http1_pools_) {
+    if (pool != nullptr) pool->close();
+  }
+}
+
+size_t ThreadLocalCluster::connections() const {
+  size_t n = 0;
+  for (const auto& pool : http1_pools_) {
+    if (pool != nullptr) n += pool->connections();
+  }
+  return n;
+}
+
+ThreadLocalClusters::ThreadLocalClusters(std::shared_ptr<const ClusterSet> set, io::Loop& loop, uint16_t worker)
+    : set_(std::move(set)), loop_(loop), worker_(worker), clusters_(set_->size()) {}
+
+ThreadLocalClusters::~ThreadLocalClusters() = default;
+
+ThreadLocalCluster& ThreadLocalClusters::make(uint32_t index) {
+  clusters_[index] = std::make_unique<ThreadLocalCluster>(set_->at(index), loop_, worker_);
+  return *clusters_[index];
+}
+
+ThreadLocalCluster* ThreadLocalClusters::find(std::string_view name) {
+  const Cluster* cluster = set_->find(name);
+  return cluster == nullptr ? nullptr : &get(*cluster);
+}
+
+void ThreadLocalClusters::drain() {
+  for (const auto& cluster : clusters_) {
+    if (cluster != nullptr) cluster->drain();
+  }
+}
+
+void ThreadLocalClusters::close() {
+  for (const auto& cluster : clusters_) {
+    if (cluster != nullptr) cluster->close();
+  }
+}
+
+}  // namespace millrace::upstream

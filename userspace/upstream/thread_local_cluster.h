@@ -1,0 +1,74 @@
+// What one worker keeps of a cluster: its balancer, its connection pools, its share of the counters. Made when the worker
+// first uses the cluster, so that ten thousand clusters cost a worker a pointer each. Must go before the worker's loop,
+// and be closed (close()) while the loop still turns: its connections need it to say good-bye.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "io/loop.h"
+#include "stats/stats.h"
+#include "upstream/cluster.h"
+#include "upstream/load_balancer.h"
+
+namespace millrace::upstream {
+
+class Http1Pool;
+
+class ThreadLocalCluster {
+ public:
+  ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker);
+  ~ThreadLocalCluster();
+  ThreadLocalCluster(const ThreadLocalCluster&) = delete;
+  ThreadLocalCluster& operator=(const ThreadLocalCluster&) = delete;
+
+  Cluster& cluster() const { return cluster_; }
+  io::Loop& loop() const { return loop_; }
+  stats::StatShard& stats() { return stats_; }
+  HostCounters& counters(const Host& host) { return counters_[host.index()]; }
+
+  // nullptr: no host to choose, already counted (upstream_cx_none_healthy).
+  Host* choose(const LbContext& context = {});
+  // The pool of a host; nullptr: max_connection_pools is met, already counted (UO).
+  Http1Pool* http1_pool(Host& host, ResourcePriority priority);
+  // Closes idle connections now, busy ones after their response. Pools stay usable.
+  void drain();
+  // Closes all connections; requests get kLocalReset.
+  void close();
+  size_t connections() const;
+
+ private:
+  Cluster& cluster_;
+  io::Loop& loop_;
+  stats::StatShard stats_;
+  std::span<HostCounters> counters_;
+  LoadBalancer balancer_;
+  std::vector<std::unique_ptr<Http1Pool>> http1_pools_;  // [host index * 2 + priority], empty until one is asked for
+};
+
+// A worker's clusters, by Cluster::index().
+class ThreadLocalClusters {
+ public:
+  ThreadLocalClusters(std::shared_ptr<const ClusterSet> set, io::Loop& loop, uint16_t worker);
+  ~ThreadLocalClusters();
+
+  const ClusterSet& set() const { return *set_; }
+  ThreadLocalCluster& get(uint32_t index) {
+    ThreadLocalCluster* found = clusters_[index].get();
+    return found != nullptr ? *found : make(index);
+  }
+  ThreadLocalCluster& get(const Cluster& cluster) { return get(cluster.index()); }
+  // nullptr: no cluster of that name (cluster_header; response flag NC).
+  ThreadLocalCluster* find(std::string_view name);
+  void drain();
+  void close();
+
+ private:
+  ThreadLocalCluster& make(uint32_t index);
+
+  std::shared_ptr<const ClusterSet> set_;
+  io::Loop& loop_;
+  const uint16_t worker_;
+  std::vector<std::unique_ptr<ThreadLocalCluster>> clusters_;
+};
+
+}  // namespace millrace::upstream

@@ -1,0 +1,62 @@
+#include "upstream/upstream_request.h"
+
+#include "stats/schema_cluster.h"
+#include "upstream/http1_client.h"
+#include "upstream/http1_pool.h"
+#include "upstream/thread_local_cluster.h"
+
+namespace millrace::upstream {
+
+std::string_view name(ResetReason reason) {
+  switch (reason) {
+    case ResetReason::kLocalConnectionFailure: return "local connection failure";
+    case ResetReason::kRemoteConnectionFailure: return "remote connection failure";
+    case ResetReason::kConnectionTimeout: return "connection timeout";
+    case ResetReason::kConnectionTermination: return "connection termination";
+    case ResetReason::kProtocolError: return "protocol error";
+    case ResetReason::kOverflow: return "overflow";
+    case ResetReason::kLocalReset: return "local reset";
+  }
+  return "";
+}
+
+bool UpstreamRequest::send_headers(const http::HeaderMap& headers, bool end_stream) {
+  return client_ == nullptr || client_->send_headers(headers, end_stream);
+}
+
+void UpstreamRequest::send_data(base::Buffer& data, bool end_stream) {
+  if (client_ == nullptr) return data.clear();
+  client_->send_data(data, end_stream);
+}
+
+void UpstreamRequest::send_trailers(const http::HeaderMap& trailers) {
+  if (client_ != nullptr) client_->send_trailers(trailers);
+}
+
+void UpstreamRequest::cancel() {
+  if (state_ == State::kPending) {
+    pool_->cancel(*this);
+  } else if (state_ == State::kActive) {
+    client_->abort(ResetReason::kLocalReset, false);
+  }
+}
+
+void UpstreamRequest::pause_reading() {
+  if (client_ == nullptr) return;
+  if (client_->pauses_++ > 0) return;
+  client_->account_.cluster().stats().inc(stats::cluster::kUpstreamFlowControlPausedReadingTotal);
+  client_->connection_->pause_reading();
+}
+
+void UpstreamRequest::resume_reading() {
+  if (client_ == nullptr || client_->pauses_ == 0) return;
+  if (--client_->pauses_ > 0) return;
+  client_->account_.cluster().stats().inc(stats::cluster::kUpstreamFlowControlResumedReadingTotal);
+  client_->connection_->resume_reading();
+}
+
+net::Connection* UpstreamRequest::connection() const { return client_ == nullptr ? nullptr : client_->connection(); }
+
+bool UpstreamRequest::reused_connection() const { return client_ != nullptr && client_->reused(); }
+
+}  // namespace millrace::upstream
