@@ -1,0 +1,88 @@
+#include "config/similar.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+namespace millrace::config {
+
+namespace {
+
+std::string folded(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    if (c != '_') out += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  }
+  return out;
+}
+
+std::string_view last_part(std::string_view name) { return name.substr(name.rfind('.') + 1); }
+
+}  // namespace
+
+size_t edit_distance(std::string_view first, std::string_view second, size_t limit) {
+  std::string a = folded(first);
+  std::string b = folded(second);
+  if (a.size() > b.size()) std::swap(a, b);
+  if (b.size() - a.size() > limit) return limit + 1;
+  // Three rows of the usual table: swapped neighbours look two rows back.
+  std::array<std::vector<size_t>, 3> rows;
+  for (auto& row : rows) row.resize(a.size() + 1);
+  for (size_t i = 0; i <= a.size(); ++i) rows[0][i] = i;
+  for (size_t j = 1; j <= b.size(); ++j) {
+    auto& row = rows[j % 3];
+    const auto& above = rows[(j + 2) % 3];
+    const auto& second_above = rows[(j + 1) % 3];
+    size_t least = row[0] = j;
+    for (size_t i = 1; i <= a.size(); ++i) {
+      row[i] = std::min({above[i] + 1, row[i - 1] + 1, above[i - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        row[i] = std::min(row[i], second_above[i - 2] + 1);
+      }
+      least = std::min(least, row[i]);
+    }
+    // A swap can step over one row, so a row beyond the limit ends it only a row later; one above the limit is margin.
+    if (least > limit + 1) return limit + 1;
+  }
+  return std::min(rows[b.size() % 3][a.size()], limit + 1);
+}
+
+std::string closest_name(std::string_view word, const std::vector<std::string>& candidates) {
+  // A third of the letters wrong is still a slip; more is another word.
+  size_t limit = std::max<size_t>(1, word.size() / 3);
+  const std::string* best = nullptr;
+  for (const std::string& candidate : candidates) {
+    const size_t distance = edit_distance(word, candidate, limit);
+    if (distance > limit || (best != nullptr && distance == limit)) continue;
+    best = &candidate;
+    limit = distance;
+  }
+  return best == nullptr ? std::string() : *best;
+}
+
+std::string closest_type(std::string_view full_name, const std::vector<std::string>& candidates) {
+  const std::string* best = nullptr;
+  size_t least = std::numeric_limits<size_t>::max();
+  for (const std::string& candidate : candidates) {
+    if (last_part(candidate) != last_part(full_name)) continue;
+    const size_t distance = edit_distance(full_name, candidate, full_name.size() + candidate.size());
+    if (distance >= least) continue;
+    least = distance;
+    best = &candidate;
+  }
+  // Config and Cluster end many names: with half of the package wrong it is a guess, not a slip.
+  if (best != nullptr && least <= full_name.size() / 2) return *best;
+  const size_t limit = full_name.size() / 8 + 1;
+  least = limit + 1;
+  best = nullptr;
+  for (const std::string& candidate : candidates) {
+    const size_t distance = edit_distance(full_name, candidate, limit);
+    if (distance >= least) continue;
+    least = distance;
+    best = &candidate;
+  }
+  return best == nullptr ? std::string() : *best;
+}
+
+}  // namespace millrace::config
