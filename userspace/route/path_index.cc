@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "route/text.h"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -9,20 +11,10 @@
 namespace millrace::route {
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-  return out;
-}
-
 bool begins_with(std::string_view text, std::string_view prefix, bool fold) {
   if (text.size() < prefix.size()) return false;
   if (!fold) return text.substr(0, prefix.size()) == prefix;
-  for (size_t i = 0; i < prefix.size(); ++i) {
-    const char c = text[i];
-    if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c) != prefix[i]) return false;
-  }
-  return true;
+  return std::equal(prefix.begin(), prefix.end(), text.begin(), [](char a, char b) { return a == to_lower(b); });
 }
 
 }  // namespace
@@ -105,7 +97,7 @@ uint32_t PrefixTrie::child(const Node& node, unsigned char first) const {
 base::Result<void> PathIndex::add(const PathMatch& match, bool conditional) {
   const auto route = static_cast<uint32_t>(entries_.size());
   Entry entry{match, std::nullopt, conditional};
-  if (!match.case_sensitive && match.kind != PathMatch::Kind::kSafeRegex) entry.match.value = lower(match.value);
+  if (!match.case_sensitive && match.kind != PathMatch::Kind::kSafeRegex) entry.match.value = to_lower(match.value);
   PrefixTrie& trie = match.case_sensitive ? prefixes_ : folded_;
   switch (match.kind) {
     case PathMatch::Kind::kPrefix: trie.add(entry.match.value, Reach::kPrefix, route); break;

@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "route/options.h"
 #include "route/regex.h"
+#include "route/text.h"
 
 namespace millrace::route {
 
@@ -59,7 +60,6 @@ class PrefixTrie {
     uint32_t route;
   };
   static constexpr uint32_t kNoChild = ~0u;
-  static unsigned char folded(unsigned char c) { return c >= 'A' && c <= 'Z' ? c | 0x20 : c; }
   uint32_t child(const Node& node, unsigned char first) const;
   void build_node(uint32_t at, size_t begin, size_t end, size_t depth, const std::function<bool(uint32_t)>& ends_list);
   RouteList list(const Node& node, Reach reach) const {
@@ -142,8 +142,7 @@ void PrefixTrie::find(std::string_view text, F&& f) const {
       if (at == text.size()) f(list(*node, Reach::kWhole));
     }
     if (at == text.size() || node->child_count == 0) return;
-    const auto first = static_cast<unsigned char>(text[at]);
-    const uint32_t next = child(*node, fold ? folded(first) : first);
+    const uint32_t next = child(*node, static_cast<unsigned char>(fold ? to_lower(text[at]) : text[at]));
     if (next == kNoChild) return;
     node = &nodes_[next];
     ++at;
@@ -152,7 +151,7 @@ void PrefixTrie::find(std::string_view text, F&& f) const {
     const char* label = labels_.data() + node->label;
     if constexpr (fold) {
       for (uint32_t i = 0; i < node->label_size; ++i) {
-        if (folded(static_cast<unsigned char>(text[at + i])) != static_cast<unsigned char>(label[i])) return;
+        if (to_lower(text[at + i]) != label[i]) return;
       }
     } else if (std::memcmp(text.data() + at, label, node->label_size) != 0) {
       return;
