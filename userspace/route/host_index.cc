@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+
+#include "route/text.h"
 
 namespace millrace::route {
 namespace {
@@ -9,10 +12,7 @@ namespace {
 constexpr size_t kMaxHostBytes = 512;  // a DNS name has 253, a longer authority is none of ours
 
 size_t lower_into(std::string_view text, char* out) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    out[i] = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-  }
+  for (size_t i = 0; i < text.size(); ++i) out[i] = to_lower(text[i]);
   return text.size();
 }
 

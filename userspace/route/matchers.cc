@@ -3,22 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
+
+#include "route/text.h"
 
 namespace millrace::route {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
-
 // value is in lower case already.
 bool equal_folded(std::string_view text, std::string_view value) {
   return text.size() == value.size() &&
-         std::equal(text.begin(), text.end(), value.begin(), [](char a, char b) { return lower(a) == b; });
+         std::equal(text.begin(), text.end(), value.begin(), [](char a, char b) { return to_lower(a) == b; });
 }
 
 bool contains_folded(std::string_view text, std::string_view value) {
   return std::search(text.begin(), text.end(), value.begin(), value.end(),
-                     [](char a, char b) { return lower(a) == b; }) != text.end() ||
+                     [](char a, char b) { return to_lower(a) == b; }) != text.end() ||
          value.empty();
 }
 
@@ -51,8 +50,7 @@ base::Result<StringMatcher> StringMatcher::compile(const StringMatch& options) {
     return out;
   }
   out.ignore_case_ = options.ignore_case;
-  out.value_ = options.value;
-  if (options.ignore_case) std::transform(out.value_.begin(), out.value_.end(), out.value_.begin(), lower);
+  out.value_ = options.ignore_case ? to_lower(options.value) : options.value;
   return out;
 }
 
@@ -73,11 +71,8 @@ bool StringMatcher::matches(std::string_view text) const {
 
 base::Result<HeaderMatcher> HeaderMatcher::compile(const HeaderMatch& options) {
   HeaderMatcher out;
-  out.name_ = options.name;
-  std::transform(out.name_.begin(), out.name_.end(), out.name_.begin(), lower);
-  if (out.name_.empty()) {
-    return base::Error{base::ErrorCode::kInvalidArgument, base::Side::kInternal, 0, "a header matcher needs a name"};
-  }
+  out.name_ = to_lower(options.name);
+  if (out.name_.empty()) return invalid("name: is empty");
   if (out.name_ == "host") out.name_ = ":authority";
   out.id_ = http::header_id(out.name_);
   out.kind_ = options.kind;
@@ -99,10 +94,8 @@ bool HeaderMatcher::matches_value(std::string_view value) const {
     case HeaderMatch::Kind::kPresent: return present_;
     case HeaderMatch::Kind::kString: return string_.matches(value);
     case HeaderMatch::Kind::kRange: {
-      int64_t number = 0;
-      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-      return error == std::errc() && end == value.data() + value.size() && number >= range_start_ &&
-             number < range_end_;
+      const auto number = parse_whole<int64_t>(value);
+      return number && *number >= range_start_ && *number < range_end_;
     }
   }
   return false;

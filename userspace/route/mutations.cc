@@ -5,20 +5,12 @@
 #include <algorithm>
 #include <array>
 
+#include "route/text.h"
+
 namespace millrace::route {
 namespace {
 
 constexpr size_t kValuesOnStack = 32;
-
-base::Error invalid(std::string what) {
-  return {base::ErrorCode::kInvalidArgument, base::Side::kInternal, 0, std::move(what)};
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-  return out;
-}
 
 base::Result<void> check_name(std::string_view name, std::string_view verb) {
   if (name.starts_with(':') || name == "host") {
@@ -42,7 +34,7 @@ base::Result<HeaderEdits> HeaderEdits::compile(const std::vector<HeaderToAdd>& a
       return invalid(fmt::format("{}_to_add[{}]: {}", field, i, error.what));
     };
     Add one;
-    one.name = lower(add[i].name);
+    one.name = to_lower(add[i].name);
     if (auto ok = check_name(one.name, "modified"); !ok) return fail(ok.error());
     one.id = http::header_id(one.name);
     one.action = add[i].append_action;
@@ -58,7 +50,7 @@ base::Result<HeaderEdits> HeaderEdits::compile(const std::vector<HeaderToAdd>& a
     out.adds_.push_back(std::move(one));
   }
   for (size_t i = 0; i < remove.size(); ++i) {
-    Remove one{lower(remove[i]), http::Header::kOther};
+    Remove one{to_lower(remove[i]), http::Header::kOther};
     if (auto ok = check_name(one.name, "removed"); !ok) {
       return invalid(fmt::format("{}_to_remove[{}]: {}", field, i, ok.error().what));
     }

@@ -1,28 +1,48 @@
 #include "route/path_index.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
+#include <tuple>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+#include "route/text.h"
 
 namespace millrace::route {
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-  return out;
-}
-
 bool begins_with(std::string_view text, std::string_view prefix, bool fold) {
   if (text.size() < prefix.size()) return false;
   if (!fold) return text.substr(0, prefix.size()) == prefix;
-  for (size_t i = 0; i < prefix.size(); ++i) {
-    const char c = text[i];
-    if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c) != prefix[i]) return false;
+  return std::equal(prefix.begin(), prefix.end(), text.begin(), [](char a, char b) { return a == to_lower(b); });
+}
+
+template <class Word>
+Word load(const char* bytes) {
+  Word word;
+  std::memcpy(&word, bytes, sizeof(word));
+  return word;
+}
+
+// Eight bytes at once: bit 7 of each byte of `upper` says whether it is an ASCII capital.
+template <bool fold>
+uint64_t lower_if(uint64_t word) {
+  if constexpr (!fold) return word;
+  constexpr uint64_t kOnes = 0x0101010101010101ull;
+  const uint64_t low_bits = word & (kOnes * 0x7f);
+  const uint64_t at_least_a = low_bits + kOnes * (0x80 - 'A');
+  const uint64_t beyond_z = low_bits + kOnes * (0x7f - 'Z');
+  const uint64_t upper = (at_least_a ^ beyond_z) & ~word & (kOnes * 0x80);
+  return word | upper >> 2;
+}
+
+// label is in lower case if text is folded.
+template <bool fold>
+bool same_bytes(const char* text, const char* label, size_t n) {
+  if constexpr (!fold) return std::memcmp(text, label, n) == 0;
+  for (; n >= 8; text += 8, label += 8, n -= 8) {
+    if (lower_if<true>(load<uint64_t>(text)) != load<uint64_t>(label)) return false;
   }
-  return true;
+  return std::equal(label, label + n, text, [](char a, char b) { return a == to_lower(b); });
 }
 
 }  // namespace
@@ -31,81 +51,113 @@ void PrefixTrie::add(std::string key, Reach reach, uint32_t route) {
   keys_.push_back({std::move(key), reach, route});
 }
 
-void PrefixTrie::build(const std::function<bool(uint32_t)>& ends_list) {
+void PrefixTrie::build(const EndsList& ends_list) {
   if (keys_.empty()) return;
   std::sort(keys_.begin(), keys_.end(), [](const Key& a, const Key& b) {
     return std::tie(a.text, a.reach, a.route) < std::tie(b.text, b.reach, b.route);
   });
   nodes_.emplace_back();
-  first_bytes_.push_back('\0');
   build_node(0, 0, keys_.size(), 0, ends_list);
-  first_bytes_.append(16, '\0');
   keys_.clear();
   keys_.shrink_to_fit();
 }
 
-// The keys [begin, end) agree in their first `depth` bytes, which end at node `at`.
-void PrefixTrie::build_node(uint32_t at, size_t begin, size_t end, size_t depth,
-                            const std::function<bool(uint32_t)>& ends_list) {
-  std::array<bool, 3> ended{};
+// Gives node `at` the routes of the keys that end there, which come first, and returns the first key that goes on.
+size_t PrefixTrie::add_lists(uint32_t at, size_t begin, size_t end, size_t depth, const EndsList& ends_list) {
+  bool ended[3] = {};
   for (; begin < end && keys_[begin].text.size() == depth; ++begin) {
     const auto reach = static_cast<size_t>(keys_[begin].reach);
     if (ended[reach]) continue;
-    uint32_t* range = nodes_[at].lists[reach];
+    if (nodes_[at].lists == kNone) {
+      nodes_[at].lists = static_cast<uint32_t>(lists_.size());
+      lists_.emplace_back();
+    }
+    uint32_t* range = lists_[nodes_[at].lists].ranges[reach];
     if (range[0] == range[1]) range[0] = range[1] = static_cast<uint32_t>(routes_.size());
     routes_.push_back(keys_[begin].route);
     ++range[1];
-    nodes_[at].any_list = true;
     ended[reach] = ends_list(keys_[begin].route);
   }
-  std::vector<std::pair<size_t, size_t>> groups;  // by the next byte
+  return begin;
+}
+
+// The keys [begin, end) agree in their first `depth` bytes, which end at node `at`.
+void PrefixTrie::build_node(uint32_t at, size_t begin, size_t end, size_t depth, const EndsList& ends_list) {
+  begin = add_lists(at, begin, end, depth, ends_list);
+  if (begin == end) return;
+  size_t stride = keys_[begin].text.size() - depth;
+  for (size_t i = begin; i < end; ++i) stride = std::min(stride, keys_[i].text.size() - depth);
+  std::vector<std::pair<size_t, size_t>> groups;  // keys that take the same step
   for (size_t i = begin; i < end;) {
-    size_t j = i;
-    while (j < end && keys_[j].text[depth] == keys_[i].text[depth]) ++j;
+    const std::string_view step = std::string_view(keys_[i].text).substr(depth, stride);
+    size_t j = i + 1;
+    while (j < end && std::string_view(keys_[j].text).substr(depth, stride) == step) ++j;
     groups.emplace_back(i, j);
     i = j;
   }
   const auto first_child = static_cast<uint32_t>(nodes_.size());
-  nodes_[at].children = first_child;
-  nodes_[at].child_count = static_cast<uint32_t>(groups.size());
   nodes_.resize(nodes_.size() + groups.size());
-  for (const auto& [i, j] : groups) first_bytes_.push_back(keys_[i].text[depth]);
+  nodes_[at].stride = static_cast<uint32_t>(stride);
+  nodes_[at].children = first_child;
+  if (groups.size() > 1) {
+    const auto slot_count = static_cast<uint32_t>(std::bit_ceil(groups.size() * 2));
+    nodes_[at].mask = slot_count - 1;
+    nodes_[at].children = static_cast<uint32_t>(slots_.size());
+    slots_.resize(slots_.size() + slot_count);
+  }
   for (size_t g = 0; g < groups.size(); ++g) {
-    const auto [i, j] = groups[g];
-    const std::string& low = keys_[i].text;
-    const std::string& high = keys_[j - 1].text;  // sorted: what these two share, all share
-    const size_t limit = std::min(low.size(), high.size());
-    size_t shared = depth + 1;
-    while (shared < limit && low[shared] == high[shared]) ++shared;
-    Node& node = nodes_[first_child + g];
-    node.label = static_cast<uint32_t>(labels_.size());
-    node.label_size = static_cast<uint32_t>(shared - depth - 1);
-    labels_.append(low, depth + 1, node.label_size);
-    build_node(first_child + static_cast<uint32_t>(g), i, j, shared, ends_list);
+    const std::string& key = keys_[groups[g].first].text;
+    const auto node = first_child + static_cast<uint32_t>(g);
+    nodes_[node].label = static_cast<uint32_t>(labels_.size());
+    labels_.append(key, depth, stride);
+    if (groups.size() == 1) break;
+    const uint64_t h = hash<false>(key.data() + depth, stride);
+    Slot* const slots = &slots_[nodes_[at].children];
+    uint64_t slot = h & nodes_[at].mask;
+    while (slots[slot].node != 0) slot = (slot + 1) & nodes_[at].mask;
+    slots[slot] = {static_cast<uint32_t>(h >> 32), node};
+  }
+  for (size_t g = 0; g < groups.size(); ++g) {
+    build_node(first_child + static_cast<uint32_t>(g), groups[g].first, groups[g].second, depth + stride, ends_list);
   }
 }
 
-uint32_t PrefixTrie::child(const Node& node, unsigned char first) const {
-  const char* bytes = first_bytes_.data() + node.children;
-  if (node.child_count == 1) return static_cast<unsigned char>(*bytes) == first ? node.children : kNoChild;
-#if defined(__SSE2__)
-  if (node.child_count <= 16) {
-    const __m128i all = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
-    const auto equal = static_cast<unsigned>(
-        _mm_movemask_epi8(_mm_cmpeq_epi8(all, _mm_set1_epi8(static_cast<char>(first)))));
-    const unsigned mine = equal & ((1u << node.child_count) - 1);
-    return mine == 0 ? kNoChild : node.children + static_cast<uint32_t>(__builtin_ctz(mine));
+// Keys are configured, not sent, so the hash need not resist anybody: multiply and fold, eight bytes at a time.
+template <bool fold>
+uint64_t PrefixTrie::hash(const char* bytes, size_t n) {
+  const auto mix = [](uint64_t word) {
+    const auto product = static_cast<unsigned __int128>(word ^ 0xa0761d6478bd642full) * 0xe7037ed1a0b428dbull;
+    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+  };
+  uint64_t h = n;
+  for (; n > 8; bytes += 8, n -= 8) h = mix(h ^ lower_if<fold>(load<uint64_t>(bytes)));
+  uint64_t last = 0;
+  if (n == 8) {
+    last = load<uint64_t>(bytes);
+  } else if (n >= 4) {
+    last = load<uint32_t>(bytes) | static_cast<uint64_t>(load<uint32_t>(bytes + n - 4)) << 32;
+  } else {
+    for (size_t i = 0; i < n; ++i) last = last << 8 | static_cast<unsigned char>(bytes[i]);
   }
-#endif
-  const void* found = std::memchr(bytes, first, node.child_count);
-  if (found == nullptr) return kNoChild;
-  return node.children + static_cast<uint32_t>(static_cast<const char*>(found) - bytes);
+  return mix(h ^ lower_if<fold>(last));
+}
+
+template <bool fold>
+uint32_t PrefixTrie::child(const Node& node, const char* bytes) const {
+  if (node.mask == 0) return same_bytes<fold>(bytes, &labels_[nodes_[node.children].label], node.stride) ? node.children : kNone;
+  const uint64_t h = hash<fold>(bytes, node.stride);
+  const Slot* const slots = &slots_[node.children];
+  for (uint64_t slot = h & node.mask; slots[slot].node != 0; slot = (slot + 1) & node.mask) {
+    if (slots[slot].tag != static_cast<uint32_t>(h >> 32)) continue;
+    if (same_bytes<fold>(bytes, &labels_[nodes_[slots[slot].node].label], node.stride)) return slots[slot].node;
+  }
+  return kNone;
 }
 
 base::Result<void> PathIndex::add(const PathMatch& match, bool conditional) {
   const auto route = static_cast<uint32_t>(entries_.size());
   Entry entry{match, std::nullopt, conditional};
-  if (!match.case_sensitive && match.kind != PathMatch::Kind::kSafeRegex) entry.match.value = lower(match.value);
+  if (!match.case_sensitive && match.kind != PathMatch::Kind::kSafeRegex) entry.match.value = to_lower(match.value);
   PrefixTrie& trie = match.case_sensitive ? prefixes_ : folded_;
   switch (match.kind) {
     case PathMatch::Kind::kPrefix: trie.add(entry.match.value, Reach::kPrefix, route); break;
@@ -156,9 +208,12 @@ bool PathIndex::holds(uint32_t route, std::string_view path, bool is_connect) co
   }
 }
 
+template uint32_t PrefixTrie::child<false>(const Node&, const char*) const;
+template uint32_t PrefixTrie::child<true>(const Node&, const char*) const;
+
 Candidates::Candidates(const PathIndex& index, std::string_view path, bool is_connect)
     : index_(index), path_(path), is_connect_(is_connect) {
-  if (is_connect) add({index.connects_.data(), index.connects_.data() + index.connects_.size()});
+  if (is_connect && !index.connects_.empty()) add({index.connects_.data(), index.connects_.data() + index.connects_.size()});
   if (path.data() == nullptr) return;
   if (!index.whole_.empty()) {
     if (const auto it = index.whole_.find(path); it != index.whole_.end()) {

@@ -1,13 +1,10 @@
 // Finds the routes whose path condition holds for a path, in the order of the configuration, without walking them: whole
-// paths in a hash table, prefixes in a byte-wise compressed trie, once more in lower case for routes that ignore case,
-// regexes behind the prefix that they require. A lookup collects a few sorted lists of route numbers, Candidates merges
-// them. A route that has no condition but its path cuts the list of its path or prefix behind itself.
+// paths in a hash table, prefixes in a trie, once more in lower case for routes that ignore case, regexes behind the prefix that they require. A lookup collects a few sorted lists of route numbers, Candidates
+// merges them. A route that has no condition but its path cuts the list of its path or prefix behind itself.
 // Built once, then only read, by any worker. A lookup allocates nothing; where more prefixes than Candidates::kMaxLists
 // nest in one path, it walks all routes instead.
 #pragma once
-#include <array>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <optional>
 #include <string>
@@ -23,8 +20,8 @@ namespace millrace::route {
 
 // Sorted route numbers, [next, end).
 struct RouteList {
-  const uint32_t* next = nullptr;
-  const uint32_t* end = nullptr;
+  const uint32_t* next;
+  const uint32_t* end;
 };
 
 // How far a string of the trie must reach for its routes to count.
@@ -34,42 +31,58 @@ enum class Reach : uint8_t {
   kWhole,      // the text is it
 };
 
+// Strings, and the route lists of those a text begins with. A step of the trie takes as many bytes as all strings below
+// it still have in length, found in one hash lookup: ten thousand strings of one length are one step, strings that are
+// prefixes of one another are a step each.
 class PrefixTrie {
  public:
   void add(std::string key, Reach reach, uint32_t route);
   // Ends the adding; ends_list(route) says that nothing behind the route can win in its list.
   void build(const std::function<bool(uint32_t)>& ends_list);
-  bool empty() const { return nodes_.empty(); }
-  // Calls f(RouteList) for every key that counts. fold: the text's upper-case letters count as lower-case ones.
+  // Calls f(RouteList) for every key that counts. fold: the text's upper-case letters count as lower-case ones, which the
+  // keys are made of.
   template <bool fold, class F>
   void find(std::string_view text, F&& f) const;
 
  private:
   struct Node {
-    uint32_t label = 0;       // into labels_; the bytes between the parent's end and this node's
-    uint32_t label_size = 0;  // without the first byte, by which the parent found it
-    uint32_t children = 0;    // nodes_ and first_bytes_, side by side
-    uint32_t child_count = 0;
-    uint32_t lists[3][2] = {};  // by Reach: [begin, end) of routes_
-    bool any_list = false;
+    uint32_t label = 0;     // into labels_: the bytes of the step that led here
+    uint32_t stride = 0;    // bytes of the next step; 0: a leaf
+    uint32_t mask = 0;      // of the slots; 0: one child
+    uint32_t children = 0;  // the first slot, or the child
+    uint32_t lists = kNone; // into lists_
+  };
+  struct Slot {
+    uint32_t tag = 0;      // upper half of the hash
+    uint32_t node = 0;     // 0, the root: free
+  };
+  struct Lists {
+    uint32_t ranges[3][2] = {};  // by Reach: [begin, end) of routes_
   };
   struct Key {
     std::string text;
     Reach reach;
     uint32_t route;
   };
-  static constexpr uint32_t kNoChild = ~0u;
-  static unsigned char folded(unsigned char c) { return c >= 'A' && c <= 'Z' ? c | 0x20 : c; }
-  uint32_t child(const Node& node, unsigned char first) const;
-  void build_node(uint32_t at, size_t begin, size_t end, size_t depth, const std::function<bool(uint32_t)>& ends_list);
-  RouteList list(const Node& node, Reach reach) const {
-    const uint32_t* range = node.lists[static_cast<size_t>(reach)];
-    return {routes_.data() + range[0], routes_.data() + range[1]};
+  using EndsList = std::function<bool(uint32_t)>;
+  static constexpr uint32_t kNone = ~0u;
+
+  template <bool fold>
+  static uint64_t hash(const char* bytes, size_t n);
+  template <bool fold>
+  uint32_t child(const Node& node, const char* bytes) const;
+  size_t add_lists(uint32_t at, size_t begin, size_t end, size_t depth, const EndsList& ends_list);
+  void build_node(uint32_t at, size_t begin, size_t end, size_t depth, const EndsList& ends_list);
+  template <class F>
+  void emit(const Lists& lists, Reach reach, F&& f) const {
+    const uint32_t* range = lists.ranges[static_cast<size_t>(reach)];
+    if (range[0] != range[1]) f(RouteList{routes_.data() + range[0], routes_.data() + range[1]});
   }
 
   std::vector<Key> keys_;  // until build()
   std::vector<Node> nodes_;
-  std::string first_bytes_;  // of each node's label; 16 bytes of padding
+  std::vector<Slot> slots_;
+  std::vector<Lists> lists_;
   std::string labels_;
   std::vector<uint32_t> routes_;
 };
@@ -115,7 +128,6 @@ class Candidates {
 
  private:
   void add(RouteList list) {
-    if (list.next == list.end) return;
     if (count_ == kMaxLists) { overflow_ = true; return; }
     lists_[count_++] = list;
   }
@@ -133,31 +145,21 @@ class Candidates {
 template <bool fold, class F>
 void PrefixTrie::find(std::string_view text, F&& f) const {
   if (nodes_.empty()) return;
-  const Node* node = &nodes_[0];
-  size_t at = 0;  // bytes of the text that the path to the node takes
+  const Node* node = nodes_.data();
+  size_t at = 0;  // bytes of the text that the steps so far took
   for (;;) {
-    if (node->any_list) {
-      f(list(*node, Reach::kPrefix));
-      if (at == text.size() || text[at] == '/') f(list(*node, Reach::kSeparated));
-      if (at == text.size()) f(list(*node, Reach::kWhole));
+    if (node->lists != kNone) {
+      const Lists& lists = lists_[node->lists];
+      emit(lists, Reach::kPrefix, f);
+      if (at == text.size() || text[at] == '/') emit(lists, Reach::kSeparated, f);
+      if (at == text.size()) emit(lists, Reach::kWhole, f);
     }
-    if (at == text.size() || node->child_count == 0) return;
-    const auto first = static_cast<unsigned char>(text[at]);
-    const uint32_t next = child(*node, fold ? folded(first) : first);
-    if (next == kNoChild) return;
+    const size_t stride = node->stride;
+    if (stride == 0 || text.size() - at < stride) return;
+    const uint32_t next = child<fold>(*node, text.data() + at);
+    if (next == kNone) return;
     node = &nodes_[next];
-    ++at;
-    if (node->label_size == 0) continue;
-    if (text.size() - at < node->label_size) return;
-    const char* label = labels_.data() + node->label;
-    if constexpr (fold) {
-      for (uint32_t i = 0; i < node->label_size; ++i) {
-        if (folded(static_cast<unsigned char>(text[at + i])) != static_cast<unsigned char>(label[i])) return;
-      }
-    } else if (std::memcmp(text.data() + at, label, node->label_size) != 0) {
-      return;
-    }
-    at += node->label_size;
+    at += stride;
   }
 }
 

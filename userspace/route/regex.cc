@@ -6,12 +6,10 @@
 #include <algorithm>
 #include <array>
 
+#include "route/text.h"
+
 namespace millrace::route {
 namespace {
-
-base::Error invalid(std::string what) {
-  return {base::ErrorCode::kInvalidArgument, base::Side::kInternal, 0, std::move(what)};
-}
 
 re2::StringPiece piece(std::string_view text) { return {text.data(), text.size()}; }
 

@@ -7,20 +7,13 @@
 #include <optional>
 
 #include "route/table.h"
+#include "route/text.h"
 
 namespace millrace::route {
 namespace {
 
 using http::Header;
 using http::HeaderMap;
-
-template <class T>
-std::optional<T> parse_whole(std::string_view text) {
-  T number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -90,10 +83,6 @@ std::optional<milliseconds> grpc_timeout(std::string_view text) {
   }
 }
 
-base::Error invalid(std::string what) {
-  return {base::ErrorCode::kInvalidArgument, base::Side::kInternal, 0, std::move(what)};
-}
-
 }  // namespace
 
 base::Result<CompiledRetryPolicy> CompiledRetryPolicy::compile(const RetryPolicy& options) {
@@ -110,8 +99,7 @@ base::Result<CompiledRetryPolicy> CompiledRetryPolicy::compile(const RetryPolicy
   }
   if (out.options_.rate_limited_retry_back_off) {
     for (ResetHeader& header : out.options_.rate_limited_retry_back_off->reset_headers) {
-      std::transform(header.name.begin(), header.name.end(), header.name.begin(),
-                     [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+      header.name = to_lower(header.name);
     }
   }
   auto headers = compile_all(options.retriable_headers, "retriable_headers");

@@ -1,8 +1,9 @@
 #include "route/table.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
+
+#include "route/text.h"
 
 namespace millrace::route {
 namespace {
@@ -32,11 +33,6 @@ bool conditions_hold(const Route& route, const MatchInput& input, std::string_vi
   if (!matches_all(route.headers, input.headers)) return false;
   return std::all_of(route.query_parameters.begin(), route.query_parameters.end(),
                      [&](const QueryParameterMatcher& matcher) { return matcher.matches(query); });
-}
-
-bool parse_whole(std::string_view text, uint64_t& number) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && end == text.data() + text.size() && !text.empty();
 }
 
 }  // namespace
@@ -91,8 +87,7 @@ ClusterChoice Route::choose_cluster(const http::HeaderMap& request, uint64_t ran
   }
   uint64_t value = random;
   if (!action.weighted_clusters_random_header.empty()) {
-    uint64_t from_header = 0;
-    if (parse_whole(request.get(action.weighted_clusters_random_header), from_header)) value = from_header;
+    value = parse_whole<uint64_t>(request.get(action.weighted_clusters_random_header)).value_or(random);
   }
   value %= weighted.back().end;
   const auto choice = std::upper_bound(weighted.begin(), weighted.end(), value,

@@ -5,13 +5,10 @@
 #include <unordered_map>
 
 #include "route/table.h"
+#include "route/text.h"
 
 namespace millrace::route {
 namespace {
-
-base::Error invalid(std::string what) {
-  return {base::ErrorCode::kInvalidArgument, base::Side::kInternal, 0, std::move(what)};
-}
 
 base::Error within(std::string_view field, base::Error error) {
   error.what = fmt::format("{}{}{}", field, error.what.starts_with('.') ? "" : ": ", error.what);
@@ -22,12 +19,6 @@ base::Error within(std::string_view field, base::Error error) {
 base::Error beneath(std::string_view field, base::Error error) {
   error.what = fmt::format("{}.{}", field, error.what);
   return error;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-  return out;
 }
 
 base::Result<void> check_path(const PathMatch& path) {
@@ -202,7 +193,7 @@ class TableCompiler {
       route.path_rewrite = *std::move(rewrite);
     }
     if (action.host_rewrite.kind == HostRewrite::Kind::kHeader) {
-      action.host_rewrite.value = lower(action.host_rewrite.value);
+      action.host_rewrite.value = to_lower(action.host_rewrite.value);
       route.host_rewrite_header = http::header_id(action.host_rewrite.value);
     }
     if (action.host_rewrite.kind == HostRewrite::Kind::kPathRegex) {
@@ -231,11 +222,11 @@ class TableCompiler {
         return {};
       case RouteAction::ClusterKind::kClusterHeader:
         if (action.cluster.empty()) return invalid("cluster_header: is empty");
-        action.cluster = lower(action.cluster);
+        action.cluster = to_lower(action.cluster);
         return {};
       case RouteAction::ClusterKind::kWeightedClusters: break;
     }
-    action.weighted_clusters_random_header = lower(action.weighted_clusters_random_header);
+    action.weighted_clusters_random_header = to_lower(action.weighted_clusters_random_header);
     uint64_t sum = 0;
     for (size_t i = 0; i < action.weighted_clusters.size(); ++i) {
       WeightedCluster& options = action.weighted_clusters[i];
@@ -243,7 +234,7 @@ class TableCompiler {
       if (options.name.empty() == options.cluster_header.empty()) {
         return within(field, invalid("needs exactly one of name and cluster_header"));
       }
-      options.cluster_header = lower(options.cluster_header);
+      options.cluster_header = to_lower(options.cluster_header);
       WeightedChoice choice;
       choice.options = &options;
       choice.name = options.name;
