@@ -14,6 +14,15 @@ uint64_t milliseconds_since(base::MonotonicTime start, base::MonotonicTime now) 
 
 }  // namespace
 
+net::ConnectOptions connect_options(const ClusterOptions& options) {
+  net::ConnectOptions connect;
+  connect.timeout = options.connect_timeout;
+  connect.bind_address = options.bind_address;
+  connect.keepalive = options.tcp_keepalive ? &*options.tcp_keepalive : nullptr;
+  connect.socket_options = &options.socket_options;
+  return connect;
+}
+
 bool ConnectionAccount::admit(ThreadLocalCluster& cluster, const Host& host, ResourcePriority priority, bool must) {
   Resource& connections = cluster.cluster().resources(priority).connections;
   const std::optional<uint32_t> per_host = cluster.cluster().options().circuit_breakers.per_host_max_connections;

@@ -12,6 +12,9 @@ namespace millrace::upstream {
 
 class ThreadLocalCluster;
 
+// How the cluster's connections are made. Points into the options.
+net::ConnectOptions connect_options(const ClusterOptions& options);
+
 class ConnectionAccount {
  public:
   enum class EndedBy : uint8_t { kLocal, kRemote };

@@ -47,16 +47,6 @@ http::Framing request_framing(const http::HeaderMap& headers, bool end_stream) {
   return {Kind::kContentLength, value};
 }
 
-ResetReason connect_failure(const base::Error& error) {
-  switch (error.code) {
-    case base::ErrorCode::kTimeout: return ResetReason::kConnectionTimeout;
-    case base::ErrorCode::kResourceExhausted:
-    case base::ErrorCode::kInvalidArgument:
-    case base::ErrorCode::kUnsupported: return ResetReason::kLocalConnectionFailure;
-    default: return ResetReason::kRemoteConnectionFailure;
-  }
-}
-
 }  // namespace
 
 Http1Client::Http1Client(Http1Pool& pool)
@@ -66,12 +56,7 @@ Http1Client::Http1Client(Http1Pool& pool)
       idle_timer_(pool.cluster().loop().timers(), *this),
       duration_timer_(pool.cluster().loop().timers(), *this) {
   const ClusterOptions& options = pool.cluster().cluster().options();
-  net::ConnectOptions connect;
-  connect.timeout = options.connect_timeout;
-  connect.bind_address = options.bind_address;
-  connect.keepalive = options.tcp_keepalive ? &*options.tcp_keepalive : nullptr;
-  connect.socket_options = &options.socket_options;
-  connection_ = net::Connection::connect(pool.cluster().loop(), pool.host().address(), connect, *this);
+  connection_ = net::Connection::connect(pool.cluster().loop(), pool.host().address(), connect_options(options), *this);
   connection_->set_watermark(options.per_connection_buffer_limit_bytes);
   account_.cluster().stats().inc(stat::kUpstreamCxHttp1Total);
 }
@@ -288,7 +273,7 @@ void Http1Client::on_error(net::Connection&, const base::Error& error) {
   const base::Error copy = error;
   Http1Pool& pool = pool_;
   close(net::CloseMode::kNow, EndedBy::kRemote);
-  pool.on_connect_failed(connect_failure(copy), copy);
+  pool.on_connect_failed(connect_failure_reason(copy), copy);
 }
 
 void Http1Client::fail(ResetReason reason, const base::Error* error, EndedBy by, bool tell) {

@@ -20,6 +20,16 @@ std::string_view name(ResetReason reason) {
   return "";
 }
 
+ResetReason connect_failure_reason(const base::Error& error) {
+  switch (error.code) {
+    case base::ErrorCode::kTimeout: return ResetReason::kConnectionTimeout;
+    case base::ErrorCode::kResourceExhausted:
+    case base::ErrorCode::kInvalidArgument:
+    case base::ErrorCode::kUnsupported: return ResetReason::kLocalConnectionFailure;
+    default: return ResetReason::kRemoteConnectionFailure;
+  }
+}
+
 bool UpstreamRequest::send_headers(const http::HeaderMap& headers, bool end_stream) {
   return client_ == nullptr || client_->send_headers(headers, end_stream);
 }

@@ -34,6 +34,8 @@ enum class ResetReason : uint8_t {
 };
 // Envoy's words, as in "reset reason: connection termination".
 std::string_view name(ResetReason reason);
+// Of an attempt to connect that failed.
+ResetReason connect_failure_reason(const base::Error& error);
 
 struct Reset {
   ResetReason reason;

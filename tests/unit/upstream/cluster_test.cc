@@ -70,7 +70,7 @@ TEST(Resources, ARetryBudgetFollowsLiveRequests) {
 }
 
 TEST(Cluster, DefaultsToEnvoysBreakers) {
-  Cluster cluster(cluster_options({1}));
+  TestCluster cluster(cluster_options({1}));
   for (ResourcePriority priority : {ResourcePriority::kDefault, ResourcePriority::kHigh}) {
     EXPECT_EQ(cluster.resources(priority).connections.max(), 1024u);
     EXPECT_EQ(cluster.resources(priority).pending_requests.max(), 1024u);
@@ -82,7 +82,7 @@ TEST(Cluster, DefaultsToEnvoysBreakers) {
 TEST(Cluster, KeepsPrioritiesApart) {
   ClusterOptions options = cluster_options({1});
   options.circuit_breakers.thresholds[1].max_requests = 1;
-  Cluster cluster(std::move(options));
+  TestCluster cluster(std::move(options));
   EXPECT_TRUE(cluster.resources(ResourcePriority::kHigh).requests.try_acquire());
   EXPECT_FALSE(cluster.resources(ResourcePriority::kHigh).requests.try_acquire());
   EXPECT_TRUE(cluster.resources(ResourcePriority::kDefault).requests.try_acquire());
@@ -97,7 +97,7 @@ TEST(Cluster, OrdersHostsByPriority) {
     l.locality.zone = priority == 0 ? "a" : "b";
     l.endpoints.push_back(endpoint(static_cast<uint16_t>(options.endpoints.size())));
   }
-  Cluster cluster(std::move(options));
+  TestCluster cluster(std::move(options));
   ASSERT_EQ(cluster.priority_count(), 2u);
   ASSERT_EQ(cluster.hosts_of(0).size(), 1u);
   ASSERT_EQ(cluster.hosts_of(1).size(), 2u);
@@ -108,7 +108,7 @@ TEST(Cluster, OrdersHostsByPriority) {
 }
 
 TEST(Host, TellsHealthFromItsFlags) {
-  Cluster cluster(cluster_options({1}));
+  TestCluster cluster(cluster_options({1}));
   Host& host = *cluster.hosts()[0];
   EXPECT_EQ(host.health_flags_string(), "healthy");
   const uint32_t epoch = cluster.health_epoch();
@@ -123,7 +123,7 @@ TEST(Host, TellsHealthFromItsFlags) {
 }
 
 TEST(Cluster, SumsHostCountersOverTheWorkers) {
-  Cluster cluster(cluster_options({1, 1}));
+  TestCluster cluster(cluster_options({1, 1}));
   std::vector<std::thread> workers;
   for (uint16_t worker = 0; worker < 4; ++worker) {
     workers.emplace_back([&cluster, worker] {
@@ -138,12 +138,13 @@ TEST(Cluster, SumsHostCountersOverTheWorkers) {
 TEST(ClusterSet, CostsAtMostTwoKilobytesForAClusterWithOneEndpoint) {
   constexpr size_t kClusters = 1000;
   const size_t before = mallinfo2().uordblks;
+  stats::Store store(2);
   std::vector<std::shared_ptr<Cluster>> clusters;
   for (size_t i = 0; i < kClusters; ++i) {
     ClusterOptions options = cluster_options({1});
     options.name = "a-cluster-with-a-rather-long-name-" + std::to_string(i);
     options.endpoints[0].endpoints[0].hostname = "host.of.the.only.endpoint.example";
-    clusters.push_back(std::make_shared<Cluster>(std::move(options)));
+    clusters.push_back(std::make_shared<Cluster>(std::move(options), store));
   }
   const ClusterSet set(std::move(clusters));
   const size_t after = mallinfo2().uordblks;
@@ -154,11 +155,12 @@ TEST(ClusterSet, CostsAtMostTwoKilobytesForAClusterWithOneEndpoint) {
 }
 
 TEST(ClusterSet, FindsEveryClusterByNameAndIndex) {
+  stats::Store store(2);
   std::vector<std::shared_ptr<Cluster>> clusters;
   for (int i = 0; i < 10000; ++i) {
     ClusterOptions options = cluster_options({1});
     options.name = "cluster-" + std::to_string(i);
-    clusters.push_back(std::make_shared<Cluster>(std::move(options)));
+    clusters.push_back(std::make_shared<Cluster>(std::move(options), store));
   }
   const ClusterSet set(std::move(clusters));
   for (int i = 0; i < 10000; ++i) {

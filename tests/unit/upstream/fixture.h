@@ -8,6 +8,14 @@
 
 namespace millrace::upstream {
 
+// A cluster, and the store of its statistics for eight workers.
+struct StoreOwner {
+  stats::Store store{8};
+};
+struct TestCluster : StoreOwner, Cluster {
+  explicit TestCluster(ClusterOptions options) : Cluster(std::move(options), store) {}
+};
+
 inline EndpointOptions endpoint(uint16_t port, uint32_t weight = 1, HealthStatus status = HealthStatus::kUnknown) {
   EndpointOptions e;
   e.address = net::Address::parse_ip("127.0.0.1", port).value();

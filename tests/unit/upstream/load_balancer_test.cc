@@ -32,16 +32,16 @@ TEST(LoadBalancer, SplitsWithinOnePercentOfTheWeights) {
   for (const std::vector<uint32_t>& weights :
        {std::vector<uint32_t>{1, 1, 1}, {1, 2, 3}, {1, 1, 98}, {50, 30, 20}, {128, 1, 64}}) {
     for (LbPolicy policy : {LbPolicy::kRoundRobin, LbPolicy::kLeastRequest}) {
-      Cluster cluster(cluster_options(weights, policy));
+      TestCluster cluster(cluster_options(weights, policy));
       expect_split(cluster, weights, policy == LbPolicy::kRoundRobin ? 300 : 20000);
     }
-    Cluster cluster(cluster_options(weights, LbPolicy::kRandom));
+    TestCluster cluster(cluster_options(weights, LbPolicy::kRandom));
     expect_split(cluster, weights, 50000);
   }
 }
 
 TEST(LoadBalancer, RoundRobinStartsElsewhereOnEveryWorker) {
-  Cluster cluster(cluster_options({1, 1, 1}));
+  TestCluster cluster(cluster_options({1, 1, 1}));
   base::Prng prng(1);
   std::vector<bool> started(3);
   for (uint16_t worker = 0; worker < 3; ++worker) {
@@ -52,7 +52,7 @@ TEST(LoadBalancer, RoundRobinStartsElsewhereOnEveryWorker) {
 }
 
 TEST(LoadBalancer, WeightedRoundRobinInterleaves) {
-  Cluster cluster(cluster_options({3, 1}));
+  TestCluster cluster(cluster_options({3, 1}));
   base::Prng prng(5);
   LoadBalancer lb(cluster, 0, prng);
   int run = 0;
@@ -63,7 +63,7 @@ TEST(LoadBalancer, WeightedRoundRobinInterleaves) {
 }
 
 TEST(LoadBalancer, LeastRequestAvoidsTheLoadedHostOfTwo) {
-  Cluster cluster(cluster_options({1, 1}, LbPolicy::kLeastRequest));
+  TestCluster cluster(cluster_options({1, 1}, LbPolicy::kLeastRequest));
   cluster.hosts()[0]->add_active(5);
   base::Prng prng(5);
   LoadBalancer lb(cluster, 0, prng);
@@ -76,7 +76,7 @@ TEST(LoadBalancer, LeastRequestNeverPicksTheBusiestOfMany) {
   for (bool full_scan : {false, true}) {
     ClusterOptions options = cluster_options(std::vector<uint32_t>(8, 1), LbPolicy::kLeastRequest);
     options.least_request.full_scan = full_scan;
-    Cluster cluster(std::move(options));
+    TestCluster cluster(std::move(options));
     cluster.hosts()[3]->add_active(1);
     base::Prng prng(9);
     LoadBalancer lb(cluster, 0, prng);
@@ -89,7 +89,7 @@ TEST(LoadBalancer, LeastRequestNeverPicksTheBusiestOfMany) {
 
 TEST(LoadBalancer, LeastRequestWeighsLoadAgainstWeight) {
   ClusterOptions options = cluster_options({2, 1}, LbPolicy::kLeastRequest);
-  Cluster cluster(std::move(options));
+  TestCluster cluster(std::move(options));
   cluster.hosts()[0]->add_active(3);  // 2 / 4 against 1 / 1
   base::Prng prng(11);
   LoadBalancer lb(cluster, 0, prng);
@@ -99,7 +99,7 @@ TEST(LoadBalancer, LeastRequestWeighsLoadAgainstWeight) {
 }
 
 TEST(LoadBalancer, LeastRequestBalancesRequestsInFlight) {
-  Cluster cluster(cluster_options({1, 1, 1, 1}, LbPolicy::kLeastRequest));
+  TestCluster cluster(cluster_options({1, 1, 1, 1}, LbPolicy::kLeastRequest));
   base::Prng prng(3);
   LoadBalancer lb(cluster, 0, prng);
   for (int i = 0; i < 4000; ++i) lb.choose()->add_active(1);
@@ -109,7 +109,7 @@ TEST(LoadBalancer, LeastRequestBalancesRequestsInFlight) {
 TEST(LoadBalancer, SkipsUnhealthyHostsAndSeesThemComeBack) {
   ClusterOptions options = cluster_options({1, 1, 1});
   options.endpoints[0].endpoints[1].health_status = HealthStatus::kUnhealthy;
-  Cluster cluster(std::move(options));
+  TestCluster cluster(std::move(options));
   base::Prng prng(3);
   LoadBalancer lb(cluster, 0, prng);
   for (int i = 0; i < 20; ++i) ASSERT_NE(lb.choose()->index(), 1u);
@@ -124,7 +124,7 @@ TEST(LoadBalancer, PanicsOverAllHostsUnlessTrafficIsToFail) {
     ClusterOptions options = cluster_options({1, 1, 1});
     options.common_lb.fail_traffic_on_panic = fail;
     for (int i : {0, 1}) options.endpoints[0].endpoints[i].health_status = HealthStatus::kUnhealthy;
-    Cluster cluster(std::move(options));
+    TestCluster cluster(std::move(options));
     base::Prng prng(3);
     LoadBalancer lb(cluster, 0, prng);
     bool panic = false;
@@ -141,12 +141,12 @@ TEST(LoadBalancer, PanicsOverAllHostsUnlessTrafficIsToFail) {
 
 TEST(LoadBalancer, ChoosesNobodyWithoutHostsOrWithAllUnhealthyAndPanicOff) {
   base::Prng prng(3);
-  Cluster empty(cluster_options({}));
+  TestCluster empty(cluster_options({}));
   EXPECT_EQ(LoadBalancer(empty, 0, prng).choose(), nullptr);
   ClusterOptions options = cluster_options({1});
   options.common_lb.healthy_panic_threshold_percent = 0;
   options.endpoints[0].endpoints[0].health_status = HealthStatus::kDraining;
-  Cluster down(std::move(options));
+  TestCluster down(std::move(options));
   EXPECT_EQ(LoadBalancer(down, 0, prng).choose(), nullptr);
 }
 
@@ -156,7 +156,7 @@ TEST(LoadBalancer, SpillsToTheSecondPriority) {
   LocalityEndpoints& second = options.endpoints.emplace_back();
   second.priority = 1;
   second.endpoints.push_back(endpoint(9));
-  Cluster cluster(std::move(options));
+  TestCluster cluster(std::move(options));
   base::Prng prng(3);
   LoadBalancer lb(cluster, 0, prng);
   int spilled = 0;
@@ -165,7 +165,7 @@ TEST(LoadBalancer, SpillsToTheSecondPriority) {
 }
 
 TEST(LoadBalancer, ARetryAvoidsThePreviousHostWhileAttemptsLast) {
-  Cluster cluster(cluster_options({1, 1}));
+  TestCluster cluster(cluster_options({1, 1}));
   base::Prng prng(3);
   LoadBalancer lb(cluster, 0, prng);
   for (int i = 0; i < 50; ++i) {
