@@ -306,7 +306,9 @@ class BalanceTest(ProxyCase):
         one, two = (self.upstream(upstream.name_itself(name)) for name in "ab")
         proxy = self.http(configs.route("up"), clusters=[configs.cluster("up", (one.port, 1), (two.port, 3))])
         seen = self.names(proxy, 40)
-        self.assertEqual((seen.count("a"), seen.count("b")), (10, 30))
+        # The turns start at a random place, so one request may fall to the other side of the count.
+        self.assertLessEqual(abs(seen.count("a") - 10), 1)
+        self.assertEqual(seen.count("a") + seen.count("b"), 40)
 
     def test_least_request_and_random_use_every_host(self):
         for policy in ("LEAST_REQUEST", "RANDOM"):

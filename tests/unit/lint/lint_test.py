@@ -130,9 +130,15 @@ class SummaryTest(unittest.TestCase):
         self.assertEqual(failed, 1)
 
     def test_a_skip_fails_in_ci_only(self):
-        path = self.junit("release.xml", '<testcase name="a" status="notrun"><skipped/></testcase>')
+        path = self.junit("release.xml", '<testcase name="a" status="notrun">'
+                          '<skipped message="SKIP_REGULAR_EXPRESSION_MATCHED"/></testcase>')
         self.assertEqual(summary.summary([path], in_ci=False)[1], 0)
         self.assertEqual(summary.summary([path], in_ci=True)[1], 1)
+
+    def test_a_test_that_could_not_start_is_a_failure(self):
+        path = self.junit("release.xml", '<testcase name="a" status="notrun">'
+                          '<skipped message="Unable to find executable"/></testcase>')
+        self.assertEqual(summary.summary([path], in_ci=False)[1], 1)
 
     def test_a_missing_or_empty_result_is_a_failure(self):
         empty = self.junit("release.xml")

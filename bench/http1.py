@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""HTTP/1.1 and TCP proxying, measured against nginx and HAProxy on the same machine in the same run.
+
+The proxy has one worker on CPU 1; load generator and backend share CPU 0. Every scenario runs in rounds in which the
+proxies take turns, so that what the machine does meanwhile hits all of them; the table shows medians. README.md says
+what each number means.
+"""
+import argparse
+import contextlib
+import json
+import os
+import resource
+import socket
+import statistics
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from support import proxies  # noqa: E402  pylint: disable=wrong-import-position
+from support.measure import ROOT, load, machine  # noqa: E402  pylint: disable=wrong-import-position
+
+# name: (mode, path, connections, headers)
+SCENARIOS = {
+    "64B-c32": ("http", "/64", 32, ()),
+    "64B-c256": ("http", "/64", 256, ()),
+    "64KiB-c32": ("http", "/65536", 32, ()),
+    "1MiB-c16": ("http", "/1048576", 16, ()),
+    "close-c32": ("http", "/64", 32, ("Connection: close",)),
+    "tcp-bulk-c8": ("tcp", "/1048576", 8, ()),
+}
+IDLE_CONNECTIONS = 5000
+CLUSTERS = 10000
+
+
+def start_proxies(stack, backend_port, mode, wanted):
+    makers = [("millrace", lambda: proxies.millrace(backend_port, mode)),
+              ("nginx", lambda: proxies.nginx(backend_port, mode)),
+              ("haproxy", lambda: proxies.haproxy(backend_port, mode))]
+    if mode == "tcp":
+        makers.append(("haproxy", lambda: proxies.haproxy(backend_port, mode, splice=True)))
+        if not os.path.exists(proxies.NGINX_STREAM):
+            makers = [maker for maker in makers if maker[0] != "nginx"]
+    return [stack.enter_context(make()) for name, make in makers if name in wanted]
+
+
+def measure_scenario(name, rounds, seconds, backend_port, wanted):
+    """Medians of every number, by proxy."""
+    mode, path, connections, headers = SCENARIOS[name]
+    samples = {}
+    with contextlib.ExitStack() as stack:
+        running = start_proxies(stack, backend_port, mode, wanted)
+        for program in running:
+            load(program, f"http://127.0.0.1:{program.port}{path}", connections, 1, headers)  # warms pools and caches
+        for number in range(rounds):
+            for program in running[number % len(running):] + running[:number % len(running)]:
+                sample = load(program, f"http://127.0.0.1:{program.port}{path}", connections, seconds, headers)
+                samples.setdefault(program.name, []).append(sample)
+                print(f"  {name} {program.name}: {sample['requests_per_s']:.0f}/s", file=sys.stderr, flush=True)
+    return {program: {key: statistics.median(sample[key] for sample in taken) for key in taken[0]}
+            | {"errors": sum(sample["errors"] for sample in taken), "rounds": taken}
+            for program, taken in samples.items()}
+
+
+def idle_connection_bytes(program, count):
+    """Resident memory per keep-alive connection that has served one request and waits for the next."""
+    request = b"GET /64 HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    def ask(sock):
+        sock.sendall(request)
+        data = b""
+        while not data.endswith(b"x" * 64):
+            data += sock.recv(4096)
+
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(socket.create_connection(("127.0.0.1", program.port)))
+        for _ in range(1000):
+            ask(first)
+        before = program.rss_kib()
+        for _ in range(count):
+            ask(stack.enter_context(socket.create_connection(("127.0.0.1", program.port))))
+        return (program.rss_kib() - before) * 1024 / count
+
+
+def measure_memory(backend_port, wanted, idle_connections, clusters):
+    """Fresh and idle memory of every proxy; start and memory with many clusters of Millrace."""
+    found = {}
+    with contextlib.ExitStack() as stack:
+        for program in start_proxies(stack, backend_port, "http", wanted):
+            fresh = program.rss_kib()
+            found[program.name] = {"fresh_rss_kib": fresh, "start_s": program.startup_s,
+                                   "idle_connection_bytes": idle_connection_bytes(program, idle_connections)}
+    if "millrace" in wanted:
+        with proxies.millrace(backend_port, "http", clusters) as program:
+            grown = program.rss_kib() - found["millrace"]["fresh_rss_kib"]
+            found["millrace"] |= {"clusters": clusters, "clusters_start_s": program.startup_s,
+                                  "cluster_bytes": grown * 1024 / clusters}
+    return found
+
+
+def ratio(results, scenario, key, other="nginx"):
+    measured = results.get(scenario, {})
+    if "millrace" not in measured or other not in measured or not measured[other][key]:
+        return None
+    return measured["millrace"][key] / measured[other][key]
+
+
+def bars(results, memory):
+    """[(what, value, bar as text, met)] for everything that was measured."""
+    found = []
+
+    def bar(what, value, limit, at_least, unit=""):
+        if value is not None:
+            found.append((what, value, f"{'>=' if at_least else '<='} {limit}{unit}",
+                          value >= limit if at_least else value <= limit))
+    for scenario in ("64B-c32", "64B-c256"):
+        bar(f"{scenario} requests/s, times nginx", ratio(results, scenario, "requests_per_s"), 1.5, True)
+        bar(f"{scenario} CPU per request, times nginx", ratio(results, scenario, "cpu_us_per_request"), 0.6, False)
+        bar(f"{scenario} p99, times nginx", ratio(results, scenario, "p99_us"), 1.0, False)
+    for scenario in ("64KiB-c32", "1MiB-c16"):
+        bar(f"{scenario} throughput, times nginx", ratio(results, scenario, "mib_per_s"), 1.2, True)
+    bar("a connection per request, times nginx", ratio(results, "close-c32", "requests_per_s"), 1.2, True)
+    tcp = results.get("tcp-bulk-c8", {})
+    if "millrace" in tcp and len(tcp) > 1:
+        best = max((other["mib_per_s"], name) for name, other in tcp.items() if name != "millrace")
+        bar(f"tcp_proxy bulk, times the best other ({best[1]})", tcp["millrace"]["mib_per_s"] / best[0], 1.0, True)
+    mine = memory.get("millrace", {})
+    bar("an idle keep-alive connection, KiB", mine and mine["idle_connection_bytes"] / 1024 or None, 4, False)
+    bar("fresh process, MiB", mine and mine["fresh_rss_kib"] / 1024 or None, 30, False)
+    bar(f"start with {mine.get('clusters')} clusters, s", mine.get("clusters_start_s"), 3, False)
+    bar("a static cluster, KiB", mine and mine["cluster_bytes"] / 1024 or None, 4, False)
+    return found
+
+
+def table(results, memory, about):
+    lines = ["# HTTP/1.1 and TCP proxying", "", *(f"- {key}: {value}" for key, value in about.items()), "",
+             "| scenario | proxy | requests/s | MiB/s | CPU us/request | CPU share | p50 us | p99 us | RSS MiB "
+             "| errors |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
+    for scenario, measured in results.items():
+        for name, m in measured.items():
+            lines.append(f"| {scenario} | {name} | {m['requests_per_s']:.0f} | {m['mib_per_s']:.1f} | "
+                         f"{m['cpu_us_per_request']:.2f} | {m['cpu_share']:.2f} | {m['p50_us']:.0f} | "
+                         f"{m['p99_us']:.0f} | {m['rss_kib'] / 1024:.1f} | {m['errors']:.0f} |")
+    if memory:
+        lines += ["", "| proxy | fresh RSS MiB | idle connection KiB |", "|---|---|---|"]
+        lines += [f"| {name} | {m['fresh_rss_kib'] / 1024:.1f} | {m['idle_connection_bytes'] / 1024:.2f} |"
+                  for name, m in memory.items()]
+    lines += ["", "| bar | measured | wanted | met |", "|---|---|---|---|"]
+    lines += [f"| {what} | {value:.2f} | {wanted} | {'yes' if met else 'NO'} |"
+              for what, value, wanted, met in bars(results, memory)]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one round of one second, few idle connections")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4, help="of one proxy in one round")
+    parser.add_argument("--only", help="scenarios, separated by commas; 'memory' is one: " + ",".join(SCENARIOS))
+    parser.add_argument("--proxies", default="millrace,nginx,haproxy")
+    parser.add_argument("--out", default=os.path.join(ROOT, "bench", "results", "http1"),
+                        help="results go to this name with .json and .md; empty: nowhere")
+    parser.add_argument("--check", action="store_true", help="exit code 1 if a bar is missed")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 1, 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    scenarios = options.only.split(",") if options.only else [*SCENARIOS, "memory"]
+    unknown = [name for name in scenarios if name not in SCENARIOS and name != "memory"]
+    if unknown:
+        parser.error(f"unknown: {unknown}")
+    wanted = options.proxies.split(",")
+    about = machine() | {"rounds": options.rounds, "seconds": options.seconds}
+    results, memory = {}, {}
+    with proxies.backend() as backend:
+        for name in scenarios:
+            if name == "memory":
+                memory = measure_memory(backend.port, wanted, 500 if options.quick else IDLE_CONNECTIONS, CLUSTERS)
+            else:
+                results[name] = measure_scenario(name, options.rounds, options.seconds, backend.port, wanted)
+    text = table(results, memory, about)
+    print(text)
+    if options.out:
+        os.makedirs(os.path.dirname(options.out), exist_ok=True)
+        with open(options.out + ".md", "w", encoding="utf-8") as f:
+            f.write(text)
+        with open(options.out + ".json", "w", encoding="utf-8") as f:
+            json.dump({"about": about, "results": results, "memory": memory}, f, indent=1)
+            f.write("\n")
+    return 1 if options.check and not all(met for *_, met in bars(results, memory)) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

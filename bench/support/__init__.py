@@ -1,0 +1,1 @@
+"""What the benchmarks share: programs under measurement, the load, their cost."""

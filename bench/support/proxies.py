@@ -1,0 +1,160 @@
+"""The proxies under measurement, configured alike: one worker, connections kept alive on both sides, no access log.
+
+Each function starts one between `port` and the backend and returns its Program; `mode` is "http" or "tcp".
+"""
+import os
+import socket
+import urllib.request
+
+from support.measure import LOAD_CPU, ROOT, Program
+
+NGINX_STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
+TYPES = "type.googleapis.com/envoy"
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+def ready(admin_port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/ready", timeout=1) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def backend():
+    port = free_port()
+    program = Program("backend", [os.path.join(ROOT, "build", "bench", "bench_backend"), str(port)], cpu=LOAD_CPU)
+    program.wait_ready(lambda: accepts(port))
+    program.port = port
+    return program
+
+
+def nginx(backend_port, mode):
+    port = free_port()
+    if mode == "http":
+        inside = f"""
+http {{
+  access_log off; sendfile on; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 1h;
+  client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+  upstream up {{ server 127.0.0.1:{backend_port}; keepalive 1024; keepalive_requests 1000000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{
+      proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_buffers 64 16k; proxy_buffer_size 16k; proxy_max_temp_file_size 0;
+    }}
+  }}
+}}"""
+    else:
+        inside = f"""
+stream {{
+  access_log off;
+  server {{ listen 127.0.0.1:{port} backlog=4096; proxy_pass 127.0.0.1:{backend_port}; proxy_buffer_size 64k; }}
+}}"""
+    module = f"load_module {NGINX_STREAM};" if mode == "tcp" else ""
+    config = f"""
+{module}
+daemon off; pid nginx.pid; worker_processes 1; error_log stderr crit; worker_rlimit_nofile 20000;
+events {{ worker_connections 16384; multi_accept on; }}
+{inside}
+"""
+    program = Program("nginx", ["nginx", "-p", ".", "-c", "nginx.conf", "-e", "stderr"], {"nginx.conf": config})
+    program.port = port
+    program.startup_s = program.wait_ready(lambda: accepts(port))
+    return program
+
+
+def haproxy(backend_port, mode, splice=False):
+    port = free_port()
+    config = f"""
+global
+  nbthread 1
+  maxconn 6000
+  maxpipes 1000
+defaults
+  mode {mode}
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+  {"option splice-auto" if splice else ""}
+frontend f
+  bind 127.0.0.1:{port} backlog 4096
+  default_backend b
+backend b
+  {"http-reuse always" if mode == "http" else ""}
+  server s 127.0.0.1:{backend_port}
+"""
+    program = Program("haproxy splice" if splice else "haproxy", ["haproxy", "-db", "-f", "haproxy.cfg"],
+                      {"haproxy.cfg": config})
+    program.port = port
+    program.startup_s = program.wait_ready(lambda: accepts(port))
+    return program
+
+
+def millrace_config(port, admin_port, backend_port, mode, more_clusters=0):
+    if mode == "http":
+        network_filter = f"""\
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": {TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: front
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{{ match: {{ prefix: "/" }}, route: {{ cluster: up }} }}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{ "@type": {TYPES}.extensions.filters.http.router.v3.Router }}"""
+    else:
+        network_filter = f"""\
+      - name: envoy.filters.network.tcp_proxy
+        typed_config:
+          "@type": {TYPES}.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: front
+          cluster: up"""
+    clusters = "\n".join(f"""\
+  - name: {name}
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: {name}
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {backend_port} }} }} }}"""
+                         for name in ["up"] + [f"c{i}" for i in range(more_clusters)])
+    return f"""\
+admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {admin_port} }} }} }}
+static_resources:
+  listeners:
+  - name: front
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    filter_chains:
+    - filters:
+{network_filter}
+  clusters:
+{clusters}
+"""
+
+
+def millrace(backend_port, mode, more_clusters=0):
+    port, admin_port = free_port(), free_port()
+    config = millrace_config(port, admin_port, backend_port, mode, more_clusters)
+    program = Program("millrace", [os.path.join(ROOT, "build", "millrace"), "-c", "millrace.yaml", "--concurrency", "1",
+                                   "-l", "warn"], {"millrace.yaml": config})
+    program.port = port
+    program.startup_s = program.wait_ready(lambda: ready(admin_port))
+    return program
