@@ -173,6 +173,13 @@ void Buffer::move_from(Buffer& other, size_t n) {
   }
 }
 
+void Buffer::share(const Buffer& other) {
+  for (uint32_t i = 0; i < other.count_; ++i) {
+    const Slice& s = other.slices_[other.head_ + i];
+    if (s.size() > 0) append(s.block, s.begin, s.end);
+  }
+}
+
 void Buffer::absorb(Buffer& other) {
   constexpr size_t kCopyBytes = 1024;
   if (empty()) return move_from(other);

@@ -10,6 +10,8 @@
 
 #include "base/clock.h"
 #include "filter/http_filter.h"
+#include "http/path.h"
+#include "net/address.h"
 #include "route/table.h"
 #include "stats/stats.h"
 #include "stream/access_log.h"
@@ -17,7 +19,6 @@
 namespace millrace::filter {
 
 enum class ServerHeader : uint8_t { kOverwrite, kAppendIfAbsent, kPassThrough };
-enum class EscapedSlashes : uint8_t { kKeepUnchanged, kReject, kUnescapeAndRedirect, kUnescapeAndForward };
 enum class UnderscoreHeaders : uint8_t { kAllow, kReject, kDrop };
 
 struct HcmUpgrade {
@@ -29,7 +30,7 @@ struct HcmOptions {
   std::string stat_prefix;
   std::shared_ptr<const route::RouteTable> routes;
   std::vector<std::unique_ptr<HttpFilterConfig>> filters;  // the router last
-  std::vector<std::shared_ptr<stream::AccessLog>> access_logs;
+  std::vector<stream::AccessLog> access_logs;
   stats::StatBlockPtr stats;           // http.<stat_prefix>.
   stats::StatBlockPtr listener_stats;  // listener.<address>.http.<stat_prefix>.; may be null
   stats::StatBlockPtr codec_stats;     // http1.
@@ -63,6 +64,9 @@ struct HcmOptions {
   uint32_t xff_num_trusted_hops = 0;
   bool skip_xff_append = false;
   bool append_x_forwarded_port = false;
+  // internal_address_config: none by default, as Envoy since 1.33.
+  std::vector<net::Cidr> internal_ranges;
+  bool internal_unix_sockets = false;
 
   // Headers.
   std::string server_name = "envoy";
@@ -75,9 +79,7 @@ struct HcmOptions {
   bool proxy_100_continue = false;
 
   // Paths and hosts.
-  bool normalize_path = true;
-  bool merge_slashes = false;
-  EscapedSlashes path_with_escaped_slashes_action = EscapedSlashes::kKeepUnchanged;
+  http::PathOptions path;  // normalize_path, merge_slashes, path_with_escaped_slashes_action
   bool strip_matching_host_port = false;
   bool strip_any_host_port = false;
   bool strip_trailing_host_dot = false;

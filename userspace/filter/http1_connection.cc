@@ -39,7 +39,6 @@ Http1Connection::Http1Connection(HcmWorker& hcm, std::unique_ptr<net::Connection
   info_.local_address = &connection_->local_address();
   info_.remote_address = &connection_->remote_address();
   info_.start = hcm.worker().loop.now();
-  info_.listener_name = hcm.listener().name;
   info_.filter_chain_name = hcm.listener().filter_chain_name;
   connection_->set_handler(*this);
   connection_->set_watermark(hcm.listener().per_connection_buffer_limit_bytes);

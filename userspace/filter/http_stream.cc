@@ -7,6 +7,7 @@
 #include "filter/hcm_worker.h"
 #include "filter/request_headers.h"
 #include "filter/response_headers.h"
+#include "route/rewrite.h"
 #include "stats/schema_http.h"
 
 namespace millrace::filter {
@@ -118,7 +119,7 @@ bool HttpStream::prepare_request() {
     }
     return true;
   }
-  if (verdict.counter != 0) stats().inc(verdict.counter);
+  if (verdict.counter >= 0) stats().inc(static_cast<uint16_t>(verdict.counter));
   if (!verdict.location.empty()) {
     const std::pair<std::string_view, std::string_view> location{"location", verdict.location};
     send_local_reply(verdict.status, "", verdict.details, {&location, 1});
@@ -303,7 +304,7 @@ void HttpStream::finish_response_headers() {
   facts.local_reply = local_reply_;
   facts.upgrade = upgrade_requested_ && code == 101;
   facts.request_id = request_headers_.get(Header::kRequestId);
-  facts.date = hcm_.worker().date.text(hcm_.worker().loop.system_now());
+  facts.date = hcm_.worker().date.format(hcm_.worker().loop.system_now());
   prepare_response_headers(response_headers_, options(), facts);
 }
 
@@ -364,7 +365,8 @@ void HttpStream::continue_response() {
   respond_data(data, response_end_pending_);
 }
 
-void HttpStream::send_local_reply(unsigned code, std::string_view body, std::string_view details, ExtraHeaders extra) {
+void HttpStream::send_local_reply(unsigned code, std::string_view body, std::string_view details, ExtraHeaders extra,
+                                  bool of_route) {
   if (over_) return;
   if (response_started_) return reset_response(details);
   local_reply_ = true;
@@ -384,6 +386,7 @@ void HttpStream::send_local_reply(unsigned code, std::string_view body, std::str
     response_headers_.add(Header::kContentLength, {digits, static_cast<size_t>(length_end - digits)});
     if (!typed) response_headers_.add_view(Header::kContentType, "text/plain");
   }
+  if (of_route) route::rewrite_response(*route_, nullptr, response_headers_, format_context());
   const bool headers_only = body.empty() || head_request_;
   if (request_begun_) {
     respond_headers(headers_only);
@@ -473,7 +476,7 @@ void HttpStream::write_access_logs() {
   if (options().access_logs.empty()) return;
   stream::FormatContext context = format_context();
   context.log_type = stream::AccessLogType::kDownstreamEnd;
-  for (const auto& log : options().access_logs) log->log(context, hcm_.worker().index);
+  stream::log_all(options().access_logs, context, hcm_.worker().access_log);
 }
 
 }  // namespace millrace::filter

@@ -93,9 +93,10 @@ class HttpStream {
   void respond_headers(bool end_stream);
   void respond_data(base::Buffer& data, bool end_stream);
   void respond_trailers();
-  // An answer of our own. Before headers were sent; else the response is reset.
+  // An answer of our own. Before headers were sent; else the response is reset. of_route: it is the route's action, and
+  // the route's response header edits apply.
   void send_local_reply(unsigned code, std::string_view body, std::string_view details,
-                        ExtraHeaders extra = {});
+                        ExtraHeaders extra = {}, bool of_route = false);
   // The response cannot be completed.
   void reset_response(std::string_view details);
   // Back-pressure on the client; nested.

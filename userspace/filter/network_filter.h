@@ -9,17 +9,25 @@
 #include "http/date.h"
 #include "io/loop.h"
 #include "net/connection.h"
+#include "stream/access_log_file.h"
+
+namespace millrace::upstream {
+class ThreadLocalClusters;
+}
 
 namespace millrace::filter {
 
 // What a worker lends to everything that runs on it.
 struct WorkerContext {
-  WorkerContext(io::Loop& loop_in, uint16_t index_in) : loop(loop_in), index(index_in) {}
+  WorkerContext(io::Loop& loop_in, uint16_t index_in, stream::AccessLogFiles& access_log_files)
+      : loop(loop_in), index(index_in), access_log(access_log_files) {}
   io::Loop& loop;
   const uint16_t index;
   bool draining = false;       // no keep-alive beyond the current answer
   uint64_t next_connection_id = 0;
-  http::DateCache date;
+  http::Date date;
+  stream::AccessLogWriter access_log;
+  upstream::ThreadLocalClusters* clusters = nullptr;
 
   // Unique in the process: the worker in the high bits.
   uint64_t connection_id() { return (static_cast<uint64_t>(index) << 48) | ++next_connection_id; }

@@ -156,4 +156,14 @@ socklen_t Address::to_sockaddr(sockaddr_storage& storage) const {
   return 0;
 }
 
+bool Cidr::contains(const Address& address) const {
+  if (address.kind() != prefix.kind() || !address.is_ip()) return false;
+  const uint32_t bits = std::min<uint32_t>(length, address.kind() == Address::Kind::kIpv4 ? 32 : 128);
+  const uint32_t whole = bits / 8;
+  if (!std::equal(prefix.bytes().begin(), prefix.bytes().begin() + whole, address.bytes().begin())) return false;
+  if (bits % 8 == 0) return true;
+  const uint8_t mask = static_cast<uint8_t>(0xff << (8 - bits % 8));
+  return (prefix.bytes()[whole] & mask) == (address.bytes()[whole] & mask);
+}
+
 }  // namespace millrace::net

@@ -50,4 +50,11 @@ class Address {
   std::string path_;
 };
 
+// An address range, "10.0.0.0/8".
+struct Cidr {
+  Address prefix;
+  uint32_t length = 0;  // bits
+  bool contains(const Address& address) const;
+};
+
 }  // namespace millrace::net

@@ -1,0 +1,585 @@
+#include "router/http_router.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "router/reply_text.h"
+#include "stats/schema_cluster.h"
+#include "stats/schema_http.h"
+#include "upstream/http1_pool.h"
+
+namespace millrace::router {
+
+namespace cs = stats::cluster;
+namespace hs = stats::http;
+using filter::HttpFilterStatus;
+using http::Header;
+using stream::ResponseFlag;
+using upstream::Http1Pool;
+using upstream::Reset;
+using upstream::ResetReason;
+using upstream::UpstreamRequest;
+
+namespace {
+
+uint64_t to_ms(base::nanoseconds d) {
+  return static_cast<uint64_t>(std::max<int64_t>(std::chrono::duration_cast<base::milliseconds>(d).count(), 0));
+}
+
+void set_number(http::HeaderMap& headers, Header header, uint64_t value) {
+  char digits[20];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+  headers.set(header, {digits, static_cast<size_t>(end - digits)});
+}
+
+}  // namespace
+
+std::unique_ptr<filter::HttpFilter> HttpRouterConfig::instantiate(filter::WorkerContext& worker) const {
+  return std::make_unique<HttpRouter>(options_, worker);
+}
+
+HttpRouter::HttpRouter(const HttpRouterOptions& options, filter::WorkerContext& worker)
+    : options_(options), worker_(worker), timeout_(worker.loop.timers(), *this), per_try_(worker.loop.timers(), *this),
+      per_try_idle_(worker.loop.timers(), *this), back_off_(worker.loop.timers(), *this) {}
+
+HttpRouter::~HttpRouter() = default;
+
+void HttpRouter::begin(filter::HttpStream& stream) {
+  if (stream_ != &stream) {
+    stream_ = &stream;
+    response_headers_ = &stream.response_headers();
+    request_ = std::make_unique<UpstreamRequest>(*this, stream.response_headers(), stream.response_trailers());
+  }
+  route_ = nullptr;
+  cluster_ = nullptr;
+  host_ = nullptr;
+  choice_ = {};
+  state_ = State::kIdle;
+  retry_state_ = {};
+  timeouts_ = {};
+  tried_.clear();
+  request_complete_at_ = attempt_start_ = {};
+  body_bytes_ = 0;
+  attempts_ = stale_retries_ = 0;
+  request_ended_ = has_trailers_ = replayable_ = holds_retry_ = retried_ = false;
+  paused_request_ = upstream_full_ = downstream_full_ = false;
+}
+
+void HttpRouter::end() {
+  if (state_ == State::kResponding && request_->state() != UpstreamRequest::State::kIdle) finish_upstream_info();
+  request_->cancel();
+  state_ = State::kDone;
+  timeout_.disarm();
+  back_off_.disarm();
+  disarm_attempt();
+  release_retry();
+  unsent_.clear();
+  replay_.clear();
+}
+
+void HttpRouter::disarm_attempt() {
+  per_try_.disarm();
+  per_try_idle_.disarm();
+}
+
+upstream::ResourcePriority HttpRouter::priority() const {
+  return action().priority == route::Priority::kHigh ? upstream::ResourcePriority::kHigh
+                                                     : upstream::ResourcePriority::kDefault;
+}
+
+// RFC 9110 section 9.2.2.
+bool HttpRouter::idempotent() const {
+  const std::string_view method = stream_->request_headers().get(Header::kMethod);
+  return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE" || method == "OPTIONS" ||
+         method == "TRACE";
+}
+
+// ---- the request
+
+HttpFilterStatus HttpRouter::on_request_headers(http::HeaderMap& headers, bool end_stream) {
+  const route::Route* route = stream_->route();
+  if (answer_without_upstream(route)) return HttpFilterStatus::kStop;
+  route_ = route;
+  if (!choose_cluster()) return HttpFilterStatus::kStop;
+
+  const bool tell = !options_.suppress_envoy_headers;
+  timeouts_ = route::request_timeouts(*route_, headers, tell);
+  retry_state_ = route::RetryState(*route_->retry_policy, headers);
+  route::rewrite_request(*route_, choice_, headers, stream_->format_context(), {.set_original = tell});
+  if (action().idle_timeout) stream_->set_idle_timeout(*action().idle_timeout);
+
+  retry_buffer_max_ = options_.retry_buffer_bytes_max;
+  if (route_->options->per_request_buffer_limit_bytes) {
+    retry_buffer_max_ = *route_->options->per_request_buffer_limit_bytes;
+  } else if (route_->virtual_host->options->per_request_buffer_limit_bytes) {
+    retry_buffer_max_ = *route_->virtual_host->options->per_request_buffer_limit_bytes;
+  }
+  replayable_ = !stream_->upgrade_requested() && (retry_state_.enabled() || idempotent());
+  request_ended_ = end_stream;
+  start_attempt();
+  if (end_stream && state_ != State::kDone && !stream_->over()) on_request_complete();
+  return HttpFilterStatus::kStop;
+}
+
+bool HttpRouter::answer_without_upstream(const route::Route* route) {
+  if (route == nullptr) {
+    stream_->stats().inc(hs::kNoRoute);
+    reply(404, ResponseFlag::kNoRouteFound, "", "route_not_found");
+    return true;
+  }
+  switch (route->action()) {
+    case route::ActionKind::kRoute: return false;
+    case route::ActionKind::kRedirect: {
+      stream_->stats().inc(hs::kRqRedirect);
+      state_ = State::kDone;
+      const std::pair<std::string_view, std::string_view> location{
+          "location", route::redirect_location(*route, stream_->request_headers(), stream_->request_headers())};
+      stream_->send_local_reply(route->options->redirect.response_code, "", "direct_response", {&location, 1}, true);
+      return true;
+    }
+    case route::ActionKind::kDirectResponse:
+    case route::ActionKind::kNonForwarding:
+      stream_->stats().inc(hs::kRqDirectResponse);
+      state_ = State::kDone;
+      if (route->action() == route::ActionKind::kNonForwarding) {
+        stream_->send_local_reply(404, "", "route_not_found");  // no filter before the router took it
+      } else {
+        stream_->send_local_reply(route->options->direct_response.status, route->options->direct_response.body,
+                                  "direct_response", {}, true);
+      }
+      return true;
+  }
+  return false;
+}
+
+bool HttpRouter::choose_cluster() {
+  choice_ = route_->choose_cluster(stream_->request_headers(), stream_->random());
+  if (choice_.id != route::kUnlistedCluster) {
+    upstream::Cluster* known = options_.clusters[choice_.id];
+    cluster_ = known != nullptr ? &worker_.clusters->get(*known) : nullptr;
+  } else {
+    cluster_ = choice_.name.empty() ? nullptr : worker_.clusters->find(choice_.name);
+  }
+  if (cluster_ == nullptr) {
+    stream_->stats().inc(hs::kNoCluster);
+    reply(action().cluster_not_found_response_code, ResponseFlag::kNoClusterFound, "", "cluster_not_found");
+    return false;
+  }
+  stream::UpstreamInfo& info = stream_->info().upstream;
+  info.cluster_name = cluster_->cluster().name();
+  info.cluster_alt_stat_name = cluster_->cluster().options().alt_stat_name;
+  return true;
+}
+
+void HttpRouter::start_attempt() {
+  ++attempts_;
+  stream::StreamInfo& info = stream_->info();
+  info.upstream.attempt_count = attempts_;
+  upstream::LbContext context;
+  const route::RetryPolicy& policy = route_->retry_policy->options();
+  if (policy.previous_hosts && !tried_.empty()) {
+    context.previous_hosts = tried_;
+    context.host_selection_attempts = policy.host_selection_retry_max_attempts;
+  }
+  host_ = cluster_->choose(context);
+  if (host_ == nullptr) return reply(503, ResponseFlag::kNoHealthyUpstream, "no healthy upstream", "no_healthy_upstream");
+  if (retry_state_.enabled()) tried_.push_back(host_);
+  info.upstream.host_address = &host_->address();
+  info.upstream.host_name = host_->hostname();
+
+  http::HeaderMap& headers = stream_->request_headers();
+  if (action().host_rewrite.kind == route::HostRewrite::Kind::kAuto && !host_->hostname().empty()) {
+    route::rewrite_host(headers, host_->hostname(), action().append_x_forwarded_host && attempts_ == 1,
+                        {.set_original = !options_.suppress_envoy_headers});
+  }
+  if (route_->virtual_host->options->include_request_attempt_count) {
+    set_number(headers, Header::kEnvoyAttemptCount, attempts_);
+  }
+  Http1Pool* pool = cluster_->http1_pool(*host_, priority());
+  state_ = State::kWaiting;
+  info.upstream.connect_start = worker_.loop.now();
+  switch (pool != nullptr ? pool->start(*request_) : Http1Pool::Start::kOverflow) {
+    case Http1Pool::Start::kReady: return send_request();
+    case Http1Pool::Start::kPending: return;
+    case Http1Pool::Start::kOverflow: return fail(Reset{ResetReason::kOverflow});
+  }
+}
+
+void HttpRouter::on_pool_ready(UpstreamRequest&) { send_request(); }
+
+void HttpRouter::send_request() {
+  state_ = State::kActive;
+  attempt_start_ = worker_.loop.now();
+  stream::UpstreamInfo& info = stream_->info().upstream;
+  info.pool_ready = attempt_start_;
+  if (!stream::is_set(info.first_tx)) info.first_tx = attempt_start_;
+  info.protocol = stream::Protocol::kHttp11;
+  response_headers_->clear();
+  stream_->response_trailers().clear();
+  const bool headers_only = request_ended_ && unsent_.empty() && !has_trailers_;
+  if (!request_->send_headers(stream_->request_headers(), headers_only)) {
+    request_->cancel();
+    return reply(503, ResponseFlag::kUpstreamProtocolError, "", "filter_removed_required_request_headers");
+  }
+  if (!unsent_.empty()) {
+    base::Buffer body(std::move(unsent_));
+    request_->send_data(body, request_ended_ && !has_trailers_);
+  }
+  if (has_trailers_) request_->send_trailers(stream_->request_trailers());
+  if (paused_request_) {
+    paused_request_ = false;
+    stream_->resume_request();
+  }
+  if (request_ended_) {
+    info.last_tx = attempt_start_;
+    arm_per_try_timers();
+  }
+}
+
+HttpFilterStatus HttpRouter::on_request_data(base::Buffer& data, bool end_stream) {
+  if (state_ == State::kDone || state_ == State::kIdle) {
+    data.clear();
+    return HttpFilterStatus::kStop;
+  }
+  request_ended_ = end_stream;
+  body_bytes_ += data.size();
+  if (replayable_) {
+    if (replay_.size() + data.size() > retry_buffer_max_) {
+      replayable_ = false;
+      replay_.clear();
+      if (retry_state_.enabled()) cluster_->stats().inc(cs::kRetryOrShadowAbandoned);
+    } else {
+      replay_.share(data);
+    }
+  }
+  send_body(data, end_stream);
+  if (end_stream && !stream_->over()) on_request_complete();
+  return HttpFilterStatus::kStop;
+}
+
+void HttpRouter::send_body(base::Buffer& data, bool end_stream) {
+  if (state_ == State::kActive || state_ == State::kResponding) return request_->send_data(data, end_stream);
+  unsent_.move_from(data);
+  if (!paused_request_ && !end_stream &&
+      unsent_.size() > cluster_->cluster().options().per_connection_buffer_limit_bytes) {
+    paused_request_ = true;
+    stream_->pause_request();
+  }
+}
+
+HttpFilterStatus HttpRouter::on_request_trailers(http::HeaderMap& trailers) {
+  if (state_ == State::kDone || state_ == State::kIdle) return HttpFilterStatus::kStop;
+  request_ended_ = true;
+  has_trailers_ = true;
+  if (state_ == State::kActive || state_ == State::kResponding) request_->send_trailers(trailers);
+  on_request_complete();
+  return HttpFilterStatus::kStop;
+}
+
+void HttpRouter::on_request_complete() {
+  request_complete_at_ = worker_.loop.now();
+  if (state_ == State::kDone) return;
+  if (timeouts_.global.count() > 0 && !stream_->upgrade_requested()) timeout_.arm(timeouts_.global);
+  if (state_ == State::kActive) {
+    stream_->info().upstream.last_tx = request_complete_at_;
+    arm_per_try_timers();
+  }
+}
+
+void HttpRouter::arm_per_try_timers() {
+  if (timeouts_.per_try.count() > 0) per_try_.arm(timeouts_.per_try);
+  if (timeouts_.per_try_idle.count() > 0) per_try_idle_.arm(timeouts_.per_try_idle);
+}
+
+void HttpRouter::on_above_high_watermark(UpstreamRequest&) {
+  if (upstream_full_ || stream_->over()) return;
+  upstream_full_ = true;
+  stream_->pause_request();
+}
+
+void HttpRouter::on_below_low_watermark(UpstreamRequest&) {
+  if (!upstream_full_ || stream_->over()) return;
+  upstream_full_ = false;
+  stream_->resume_request();
+}
+
+// ---- the response
+
+void HttpRouter::on_informational(UpstreamRequest&) { stream_->respond_informational(*response_headers_); }
+
+void HttpRouter::on_headers(UpstreamRequest&, bool end_stream) {
+  http::HeaderMap& headers = *response_headers_;
+  unsigned status = 0;
+  const std::string_view text = headers.get(Header::kStatus);
+  std::from_chars(text.data(), text.data() + text.size(), status);
+  const base::MonotonicTime now = worker_.loop.now();
+  stream::StreamInfo& info = stream_->info();
+  info.upstream.first_rx = now;
+  disarm_attempt();
+  count_response(status);
+
+  if (retry_state_.enabled() && state_ == State::kActive) {
+    const route::RetryVerdict verdict = retry_state_.on_response(headers, worker_.loop.system_now(), worker_.loop.prng());
+    if (retry(verdict)) return;
+    if (status < 500 && retried_) cluster_->stats().inc(cs::kUpstreamRqRetrySuccess);
+  }
+  state_ = State::kResponding;
+  release_retry();
+  replayable_ = false;
+  replay_.clear();
+  if (!options_.suppress_envoy_headers) {
+    const base::MonotonicTime from = stream::is_set(request_complete_at_) ? request_complete_at_ : attempt_start_;
+    set_number(headers, Header::kEnvoyUpstreamServiceTime, to_ms(now - from));
+  }
+  if (route_->virtual_host->options->include_attempt_count_in_response) {
+    set_number(headers, Header::kEnvoyAttemptCount, attempts_);
+  }
+  info.response_code_details = "via_upstream";
+  route::rewrite_response(*route_, choice_.weighted, headers, stream_->format_context());
+  if (end_stream) {
+    count_completed();
+    finish_upstream_info();
+  }
+  if (downstream_full_ && !end_stream) request_->pause_reading();
+  stream_->respond_headers(end_stream);
+}
+
+void HttpRouter::on_data(UpstreamRequest&, base::Buffer& data, bool end_stream) {
+  stream_->info().upstream.last_rx = worker_.loop.now();
+  if (per_try_idle_.armed()) per_try_idle_.arm(timeouts_.per_try_idle);
+  if (end_stream) {
+    count_completed();
+    finish_upstream_info();
+  }
+  stream_->respond_data(data, end_stream);
+}
+
+void HttpRouter::on_trailers(UpstreamRequest&) {
+  count_completed();
+  finish_upstream_info();
+  stream_->respond_trailers();
+}
+
+void HttpRouter::on_downstream_above_high_watermark() {
+  if (downstream_full_) return;
+  downstream_full_ = true;
+  if (state_ == State::kResponding) request_->pause_reading();
+}
+
+void HttpRouter::on_downstream_below_low_watermark() {
+  if (!downstream_full_) return;
+  downstream_full_ = false;
+  if (state_ == State::kResponding) request_->resume_reading();
+}
+
+void HttpRouter::count_response(unsigned status) {
+  stats::StatShard& s = cluster_->stats();
+  static constexpr uint16_t kByClass[] = {cs::kUpstreamRq1xx, cs::kUpstreamRq2xx, cs::kUpstreamRq3xx,
+                                          cs::kUpstreamRq4xx, cs::kUpstreamRq5xx};
+  static constexpr uint16_t kExternal[] = {cs::kExternalUpstreamRq1xx, cs::kExternalUpstreamRq2xx,
+                                           cs::kExternalUpstreamRq3xx, cs::kExternalUpstreamRq4xx,
+                                           cs::kExternalUpstreamRq5xx};
+  static constexpr uint16_t kInternal[] = {cs::kInternalUpstreamRq1xx, cs::kInternalUpstreamRq2xx,
+                                           cs::kInternalUpstreamRq3xx, cs::kInternalUpstreamRq4xx,
+                                           cs::kInternalUpstreamRq5xx};
+  const bool internal = stream_->request_headers().has(Header::kEnvoyInternal);
+  s.inc(cs::kUpstreamRqCompleted);
+  s.inc_code(cs::kUpstreamRqCodes, static_cast<uint16_t>(status));
+  s.inc(internal ? cs::kInternalUpstreamRqCompleted : cs::kExternalUpstreamRqCompleted);
+  s.inc_code(internal ? cs::kInternalUpstreamRqCodes : cs::kExternalUpstreamRqCodes, static_cast<uint16_t>(status));
+  if (status >= 100 && status < 600) {
+    s.inc(kByClass[status / 100 - 1]);
+    s.inc((internal ? kInternal : kExternal)[status / 100 - 1]);
+  }
+  upstream::HostCounters& host = cluster_->counters(*host_);
+  (status >= 500 ? host.rq_error : host.rq_success).add();
+}
+
+void HttpRouter::count_completed() {
+  const base::MonotonicTime from = stream::is_set(request_complete_at_) ? request_complete_at_ : attempt_start_;
+  cluster_->stats().record(cs::kUpstreamRqTime, to_ms(worker_.loop.now() - from));
+}
+
+void HttpRouter::finish_upstream_info() {
+  stream::UpstreamInfo& info = stream_->info().upstream;
+  info.last_rx = worker_.loop.now();
+  info.bytes.wire_sent = request_->wire_bytes_sent();
+  info.bytes.wire_received = request_->wire_bytes_received();
+  info.bytes.header_sent = request_->header_bytes_sent();
+  info.bytes.header_received = request_->header_bytes_received();
+}
+
+// ---- failures
+
+void HttpRouter::on_reset(UpstreamRequest&, const Reset& reset) { fail(reset); }
+
+void HttpRouter::fail(const Reset& reset) {
+  disarm_attempt();
+  stream::StreamInfo& info = stream_->info();
+  if (reset.error != nullptr && reset.reason != ResetReason::kConnectionTermination) {
+    info.upstream.transport_failure_reason = info.keep(transport_failure(*reset.error));
+  }
+  if (upstream_full_) {
+    upstream_full_ = false;
+    stream_->resume_request();
+  }
+  const ResponseFlag flag = flag_of(reset.reason);
+  if (state_ == State::kResponding) {
+    info.flags.set(flag);
+    finish_upstream_info();
+    cluster_->counters(*host_).rq_error.add();
+    return stream_->reset_response(info.keep(
+        fmt::format("upstream_reset_after_response_started{{{}}}", detail_of(reset.reason))));
+  }
+  if (retry_stale(reset)) return;
+  if (reset.reason != ResetReason::kOverflow) cluster_->counters(*host_).rq_error.add();
+  const bool started = state_ == State::kActive;
+  state_ = State::kWaiting;
+  if (retry_state_.enabled()) {
+    const route::RetryVerdict verdict =
+        retry_state_.on_reset(route_reason(reset.reason), started, worker_.loop.prng());
+    if (retry(verdict)) return;
+  }
+  const std::string_view transport = info.upstream.transport_failure_reason;
+  std::string body = fmt::format("upstream connect error or disconnect/reset before headers. {}reset reason: {}",
+                                 retried_ ? "retried and the latest " : "", name(reset.reason));
+  if (!transport.empty()) body += fmt::format(", transport failure reason: {}", transport);
+  std::string details = fmt::format("upstream_reset_before_response_started{{{}{}{}}}", detail_of(reset.reason),
+                                    transport.empty() ? "" : "|", underscored(transport));
+  const unsigned code = reset.reason == ResetReason::kProtocolError ? 502 : 503;
+  if (reset.reason != ResetReason::kOverflow) {
+    cluster_->stats().inc(cs::kUpstreamRqCompleted);
+    cluster_->stats().inc(cs::kUpstreamRq5xx);
+    cluster_->stats().inc_code(cs::kUpstreamRqCodes, static_cast<uint16_t>(code));
+  }
+  reply(code, flag, body, info.keep(details), reset.reason == ResetReason::kOverflow);
+}
+
+// The upstream closed a kept connection while our request was on its way: nobody has seen the request (RFC 9112 section
+// 9.3.1). Costs none of the policy's retries, and not more
+// than a few times: the next connection may be a kept one again.
+bool HttpRouter::retry_stale(const Reset& reset) {
+  if (!reset.stale_connection || stale_retries_ >= kStaleRetriesMax || !replayable_ || !idempotent() ||
+      reset.response_started) {
+    return false;
+  }
+  ++stale_retries_;
+  begin_retry(base::milliseconds(0));
+  return true;
+}
+
+bool HttpRouter::retry(const route::RetryVerdict& verdict) {
+  stats::StatShard& s = cluster_->stats();
+  switch (verdict.answer) {
+    case route::RetryAnswer::kNo: return false;
+    case route::RetryAnswer::kLimitExceeded:
+      s.inc(cs::kUpstreamRqRetryLimitExceeded);
+      stream_->info().flags.set(ResponseFlag::kUpstreamRetryLimitExceeded);
+      return false;
+    case route::RetryAnswer::kYes: break;
+  }
+  if (!replayable_) return false;
+  release_retry();
+  if (!cluster_->cluster().resources(priority()).try_acquire_retry()) {
+    s.inc(cs::kUpstreamRqRetryOverflow);
+    stream_->info().flags.set(ResponseFlag::kUpstreamOverflow);
+    return false;
+  }
+  holds_retry_ = true;
+  retried_ = true;
+  s.inc(cs::kUpstreamRqRetry);
+  s.inc(cs::kUpstreamRqRetryBackoffExponential);
+  begin_retry(verdict.back_off);
+  return true;
+}
+
+void HttpRouter::begin_retry(base::milliseconds back_off) {
+  request_->cancel();
+  disarm_attempt();
+  state_ = State::kBackOff;
+  unsent_.clear();
+  unsent_.share(replay_);
+  response_headers_->clear();
+  if (back_off.count() > 0) {
+    back_off_.arm(back_off);
+  } else {
+    on_back_off_over();
+  }
+}
+
+void HttpRouter::on_back_off_over() {
+  if (state_ != State::kBackOff || stream_->over()) return;
+  start_attempt();
+}
+
+void HttpRouter::release_retry() {
+  if (!holds_retry_) return;
+  holds_retry_ = false;
+  cluster_->cluster().resources(priority()).retries.release();
+}
+
+void HttpRouter::reply(unsigned code, ResponseFlag flag, std::string_view body, std::string_view details,
+                       bool overloaded) {
+  state_ = State::kDone;
+  request_->cancel();
+  timeout_.disarm();
+  disarm_attempt();
+  if (flag != ResponseFlag::kCount) stream_->info().flags.set(flag);
+  if (paused_request_) {
+    paused_request_ = false;
+    stream_->resume_request();
+  }
+  const std::pair<std::string_view, std::string_view> extra{"x-envoy-overloaded", "true"};
+  if (overloaded && !options_.suppress_envoy_headers) {
+    stream_->send_local_reply(code, body, details, {&extra, 1});
+  } else {
+    stream_->send_local_reply(code, body, details);
+  }
+}
+
+// ---- timeouts
+
+void HttpRouter::on_timeout() {
+  if (stream_->over() || state_ == State::kDone) return;
+  stats::StatShard& s = cluster_->stats();
+  s.inc(cs::kUpstreamRqTimeout);
+  if (host_ != nullptr) cluster_->counters(*host_).rq_timeout.add();
+  if (state_ == State::kResponding) {
+    stream_->info().flags.set(ResponseFlag::kUpstreamRequestTimeout);
+    state_ = State::kDone;
+    finish_upstream_info();
+    request_->cancel();
+    return stream_->reset_response("response_timeout");
+  }
+  s.inc(cs::kUpstreamRq5xx);
+  s.inc(cs::kUpstreamRqCompleted);
+  s.inc_code(cs::kUpstreamRqCodes, 504);
+  reply(504, ResponseFlag::kUpstreamRequestTimeout, "upstream request timeout", "response_timeout");
+}
+
+void HttpRouter::on_per_try_timeout() { per_try_expired(cs::kUpstreamRqPerTryTimeout, "upstream_per_try_timeout"); }
+void HttpRouter::on_per_try_idle() {
+  per_try_expired(cs::kUpstreamRqPerTryIdleTimeout, "upstream_per_try_idle_timeout");
+}
+
+void HttpRouter::per_try_expired(uint16_t counter, std::string_view details) {
+  if (stream_->over() || state_ != State::kActive) return;
+  cluster_->stats().inc(counter);
+  cluster_->counters(*host_).rq_timeout.add();
+  disarm_attempt();
+  request_->cancel();
+  state_ = State::kWaiting;
+  if (retry_state_.enabled() &&
+      retry(retry_state_.on_reset(route::ResetReason::kLocalReset, true, worker_.loop.prng()))) {
+    return;
+  }
+  stats::StatShard& s = cluster_->stats();
+  s.inc(cs::kUpstreamRqCompleted);
+  s.inc(cs::kUpstreamRq5xx);
+  s.inc_code(cs::kUpstreamRqCodes, 504);
+  reply(504, ResponseFlag::kUpstreamRequestTimeout, "upstream request timeout", details);
+}
+
+}  // namespace millrace::router
