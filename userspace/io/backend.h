@@ -37,6 +37,8 @@ class Backend {
 
   // Multishot: result is a connected descriptor. Ends on error (EMFILE, ECANCELED): re-arm after a while.
   virtual void accept(Operation& op, int fd) = 0;
+  // One connection that waits in the queue, at once; -EAGAIN when there is none.
+  virtual int accept_now(int fd) = 0;
   // Multishot: bytes arrive in blocks of the backend's pool. result 0 is end of stream. A pool that runs dry only delays.
   virtual void recv(Operation& op, int fd) = 0;
   // One send in flight per socket. Completes with the bytes taken: all of them, unless the connection breaks. The vectors'

@@ -169,6 +169,15 @@ class UringBackend final : public Backend {
     tag(sqe, op);
   }
 
+  int accept_now(int fd) override {
+    pollfd ready{fd, POLLIN, 0};
+    if (::poll(&ready, 1, 0) <= 0) return -EAGAIN;
+    const int flags = ::fcntl(fd, F_GETFL);
+    (void)::fcntl(fd, F_SETFL, flags | O_NONBLOCK);  // another process may share the socket and be quicker
+    const int accepted = ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC);
+    return accepted >= 0 ? accepted : -errno;
+  }
+
   void recv(Operation& op, int fd) override {
     begin(op, fd, kRecv);
     submit_recv(op);

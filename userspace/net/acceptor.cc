@@ -28,6 +28,12 @@ void Acceptor::stop(std::unique_ptr<Acceptor> acceptor) {
 }
 
 void Acceptor::finish() {
+  // Between the last completion and here more may have come: closing a socket resets what is in its queue.
+  while (true) {
+    const int accepted = loop_.backend().accept_now(fd_);
+    if (accepted < 0) break;
+    accepted_(accepted);
+  }
   loop_.backend().close(fd_);
   loop_.retire(std::unique_ptr<Acceptor>(this));
 }

@@ -20,8 +20,8 @@ thread_local size_t connections_alive = 0;
 
 size_t Connection::alive() { return connections_alive; }
 
-Connection::Connection(io::Loop& loop, int fd, ConnectionHandler& handler)
-    : loop_(loop), handler_(&handler), fd_(fd), state_(State::kOpen), timer_(loop.timers(), *this) {
+Connection::Connection(io::Loop& loop, int fd)
+    : loop_(loop), handler_(nullptr), fd_(fd), state_(State::kOpen), timer_(loop.timers(), *this) {
   ++connections_alive;
 }
 
@@ -56,6 +56,10 @@ Connection::Connection(io::Loop& loop, const Address& to, const ConnectOptions& 
 }
 
 Connection::~Connection() { --connections_alive; }
+
+std::unique_ptr<Connection> Connection::accepted(io::Loop& loop, int fd) {
+  return std::unique_ptr<Connection>(new Connection(loop, fd));
+}
 
 std::unique_ptr<Connection> Connection::connect(io::Loop& loop, const Address& to, const ConnectOptions& options,
                                                 ConnectionHandler& handler) {

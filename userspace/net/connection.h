@@ -58,8 +58,8 @@ struct ConnectOptions {
 
 class Connection final : public io::Retired {
  public:
-  // An accepted socket. Reading begins with start().
-  Connection(io::Loop& loop, int fd, ConnectionHandler& handler);
+  // An accepted socket. set_handler(), then start().
+  static std::unique_ptr<Connection> accepted(io::Loop& loop, int fd);
   // Begins to connect; on_connected() or on_error() follows, never from within this call. Bytes may be written at once.
   static std::unique_ptr<Connection> connect(io::Loop& loop, const Address& to, const ConnectOptions& options,
                                              ConnectionHandler& handler);
@@ -106,6 +106,7 @@ class Connection final : public io::Retired {
  private:
   enum class State : uint8_t { kConnecting, kOpen, kFlushing, kClosing };
 
+  Connection(io::Loop& loop, int fd);
   Connection(io::Loop& loop, const Address& to, const ConnectOptions& options, ConnectionHandler& handler);
   void on_connect(int32_t result);
   void on_recv(const io::Completion& completion);

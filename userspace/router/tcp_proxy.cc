@@ -100,7 +100,7 @@ class TcpProxyWorker final : public filter::ConnectionHost {
   stats::StatShard stats;
 
  private:
-  base::List<TcpProxySession> sessions_;
+  base::List<TcpProxySession, TcpProxySession> sessions_;
   size_t active_ = 0;
 };
 

@@ -59,7 +59,8 @@ class ConnectionTest : public testing::Test {
     ASSERT_TRUE(fd.ok());
     address_ = bound_address(*fd);
     acceptor_ = std::make_unique<Acceptor>(*loop_, *fd, [this](int accepted) {
-      server_.connection = std::make_unique<Connection>(*loop_, accepted, server_);
+      server_.connection = Connection::accepted(*loop_, accepted);
+      server_.connection->set_handler(server_);
       server_.connection->start();
       ++accepted_;
     });

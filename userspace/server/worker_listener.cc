@@ -1,0 +1,55 @@
+#include "server/worker_listener.h"
+
+#include "stats/schema_listener.h"
+
+namespace millrace::server {
+
+namespace ls = stats::listener;
+
+WorkerListener::WorkerListener(filter::WorkerContext& worker, SharedListener& shared, GlobalConnections& global,
+                               std::vector<int> fds)
+    : worker_(worker), shared_(shared), global_(global), stats_(shared.stats->worker(worker.index)),
+      worker_stats_(shared.worker_stats[worker.index]->worker(worker.index)),
+      host_(shared.options->chain.filter->instantiate(worker, shared.facts)) {
+  for (int fd : fds) {
+    acceptors_.push_back(std::make_unique<net::Acceptor>(worker.loop, fd, [this](int accepted) { on_accept(accepted); }));
+  }
+}
+
+WorkerListener::~WorkerListener() { stop_accepting(); }
+
+void WorkerListener::start() {
+  for (auto& acceptor : acceptors_) acceptor->start();
+}
+
+void WorkerListener::stop_accepting() {
+  for (auto& acceptor : acceptors_) net::Acceptor::stop(std::move(acceptor));
+  acceptors_.clear();
+}
+
+void WorkerListener::on_accept(int fd) {
+  if (shared_.connections.load(std::memory_order_relaxed) >= shared_.options->max_connections) {
+    stats_.inc(ls::kDownstreamCxOverflow);
+    worker_.loop.backend().close(fd);
+    return;
+  }
+  shared_.connections.fetch_add(1, std::memory_order_relaxed);
+  global_.active.fetch_add(1, std::memory_order_relaxed);
+  stats_.inc(ls::kDownstreamCxTotal);
+  stats_.gauge_add(ls::kDownstreamCxActive);
+  worker_stats_.inc(stats::listener_worker::kDownstreamCxTotal);
+  worker_stats_.gauge_add(stats::listener_worker::kDownstreamCxActive);
+  host_->accept(net::Connection::accepted(worker_.loop, fd), *this);
+}
+
+void WorkerListener::on_connection_end(base::MonotonicTime accepted) {
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  global_.active.fetch_sub(1, std::memory_order_relaxed);
+  stats_.inc(ls::kDownstreamCxDestroy);
+  stats_.gauge_sub(ls::kDownstreamCxActive);
+  worker_stats_.gauge_sub(stats::listener_worker::kDownstreamCxActive);
+  const auto length = std::chrono::duration_cast<base::milliseconds>(worker_.loop.now() - accepted);
+  stats_.record(ls::kDownstreamCxLengthMs, static_cast<uint64_t>(std::max<int64_t>(length.count(), 0)));
+}
+
+}  // namespace millrace::server
