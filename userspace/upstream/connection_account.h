@@ -1,5 +1,5 @@
-// The books of one upstream connection, from the attempt to connect until it is closed: the connection breaker it holds, the
-// gauges of its host and cluster, and how it ended. A field of whoever holds the connection. One worker.
+// The books of one upstream connection, from the attempt to connect until it is closed: the connection breaker it holds,
+// the gauges of its host and cluster, and how it ended. A field of whoever holds the connection. One worker.
 #pragma once
 #include <cstdint>
 

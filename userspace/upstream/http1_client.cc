@@ -251,8 +251,8 @@ void Http1Client::on_end_of_stream() {
   fail(ResetReason::kConnectionTermination, nullptr, EndedBy::kRemote);
 }
 
-// The response is whole: the connection goes back to the pool, or goes, before the handler hears of it, so that a request
-// which follows at once can have it.
+// The response is whole: the connection goes back to the pool, or goes, before the handler hears of it, so that a
+// request which follows at once can have it.
 UpstreamRequest& Http1Client::finish(bool reusable) {
   const bool keep = reusable && parser_.keep_alive() && request_->request_ended_ && !last_request_ && !raw_request_;
   if (!parser_.keep_alive()) account_.cluster().stats().inc(stat::kUpstreamCxCloseNotify);

@@ -1,6 +1,6 @@
-// An HTTP/1.1 connection to a host and the codec on it: one request at a time, then idle in its pool, or closed. What makes a
-// connection unfit for another request: the peer says close or ends its side, a response that comes before the request
-// is whole, bytes nobody asked for, an upgrade, max_requests_per_connection, max_connection_duration, a drain.
+// An HTTP/1.1 connection to a host and the codec on it: one request at a time, then idle in its pool, or closed. What
+// makes a connection unfit for another request: the peer says close or ends its side, a response that comes before the
+// request is whole, bytes nobody asked for, an upgrade, max_requests_per_connection, max_connection_duration, a drain.
 // Allocated by its pool, retires itself when closed. One worker.
 //
 //   connecting --connected--> idle <--release / attach--> active

@@ -1,6 +1,7 @@
-// The HTTP/1.1 connections of one worker to one host, for one routing priority. A request takes the idle connection used
-// last (the others grow old and time out), or waits in a queue while a new one connects. Breakers of the cluster bound
-// connections, queue and requests. As in Envoy, a failed attempt to connect fails all who wait, for the router to decide.
+// The HTTP/1.1 connections of one worker to one host, for one routing priority. A request takes the idle connection
+// used last (the others grow old and time out), or waits in a queue while a new one connects. Breakers of the cluster
+// bound connections, queue and requests. As in Envoy, a failed attempt to connect fails all who wait, for the router
+// to decide.
 #pragma once
 #include "base/list.h"
 #include "upstream/http1_client.h"

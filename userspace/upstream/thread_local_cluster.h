@@ -1,6 +1,6 @@
-// What one worker keeps of a cluster: its balancer, its connection pools, its share of the counters. Made when the worker
-// first uses the cluster, so that ten thousand clusters cost a worker a pointer each. Must go before the worker's loop,
-// and be closed (close()) while the loop still turns: its connections need it to say good-bye.
+// What one worker keeps of a cluster: its balancer, its connection pools, its share of the counters. Made when the
+// worker first uses the cluster, so that ten thousand clusters cost a worker a pointer each. Must go before the
+// worker's loop, and be closed (close()) while the loop still turns: its connections need it to say good-bye.
 #pragma once
 #include <memory>
 #include <vector>

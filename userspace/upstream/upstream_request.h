@@ -1,6 +1,7 @@
-// One request on its way to a host: waits for a connection of a pool, then owns that connection until the response and the
-// request are whole. Embedded in its owner (an attempt of the HTTP router), used again for the next attempt; nothing is
-// allocated. Destroying it cancels it. Calls to the handler come from the loop, never from within the methods here.
+// One request on its way to a host: waits for a connection of a pool, then owns that connection until the response and
+// the request are whole. Embedded in its owner (an attempt of the HTTP router), used again for the next attempt; nothing
+// is allocated. Destroying it cancels it. Calls to the handler come from the loop; from within the methods here comes
+// only on_above_high_watermark(), out of send_headers() and send_data().
 //
 //   kIdle --pool.start()--> kPending --connection--> kActive --response whole, reset or cancel()--> kIdle
 //                 \___________idle connection___________/
@@ -39,8 +40,8 @@ ResetReason connect_failure_reason(const base::Error& error);
 
 struct Reset {
   ResetReason reason;
-  // The request met a connection that had carried another one and that ended without a byte of response: the upstream had
-  // most likely closed it already. Trying again on a fresh connection is right when the method allows it.
+  // The request met a connection that had carried another one and that ended without a byte of response: the upstream
+  // had most likely closed it already. Trying again on a fresh connection is right when the method allows it.
   bool stale_connection = false;
   bool response_started = false;         // some byte of a response had come
   const base::Error* error = nullptr;    // what the socket said; lives during the call
