@@ -91,12 +91,17 @@ class AdminTest(ProxyCase):
         get(proxy.port)
         proxy.wait_stat("cluster.up.upstream_rq_200", 1)
         _, text = proxy.admin("/stats/prometheus")
-        for line in ('envoy_cluster_upstream_cx_total{envoy_cluster_name="up"} 1',
-                     'envoy_cluster_upstream_rq{envoy_cluster_name="up",envoy_response_code="200"} 1',
-                     'envoy_cluster_upstream_rq_xx{envoy_cluster_name="up",envoy_response_code_class="2"} 1',
-                     'envoy_http_downstream_rq_xx{envoy_http_conn_manager_prefix="front",'
-                     'envoy_response_code_class="2"} 1',
-                     "# TYPE envoy_cluster_upstream_cx_total counter", "# TYPE envoy_cluster_upstream_cx_active gauge",
+        samples = {(name, *sorted(labels.split(","))): value for name, labels, value in
+                   re.findall(r"^(\w+)\{(.*?)\} (\S+)$", text, re.MULTILINE)}
+        for name, *labels in (("envoy_cluster_upstream_cx_total", 'envoy_cluster_name="up"'),
+                              ("envoy_cluster_upstream_rq", 'envoy_cluster_name="up"', 'envoy_response_code="200"'),
+                              ("envoy_cluster_upstream_rq_xx", 'envoy_cluster_name="up"',
+                               'envoy_response_code_class="2"'),
+                              ("envoy_http_downstream_rq_xx", 'envoy_http_conn_manager_prefix="front"',
+                               'envoy_response_code_class="2"')):
+            with self.subTest(name):
+                self.assertEqual(samples.get((name, *labels)), "1")
+        for line in ("# TYPE envoy_cluster_upstream_cx_total counter", "# TYPE envoy_cluster_upstream_cx_active gauge",
                      "# TYPE envoy_cluster_upstream_rq_time histogram"):
             with self.subTest(line):
                 self.assertIn(line + "\n", text)

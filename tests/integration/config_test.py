@@ -1,5 +1,6 @@
 """Loading a configuration: what tutorials write runs as it is; what is wrong is said with its place."""
 import json
+import os
 import re
 import socket
 import unittest
@@ -8,7 +9,7 @@ from support import configs, upstream
 from support.case import ProxyCase
 from support.http1 import get
 from support.ports import free_port
-from support.proxy import Proxy, run, validate
+from support.proxy import ROOT, Proxy, run, validate
 
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
@@ -209,6 +210,13 @@ class FlagsTest(unittest.TestCase):
                      "--admin-address-path", "--service-node", "--service-cluster", "--service-zone",
                      "--drain-time-s", "--allow-unknown-static-fields"):
             self.assertIn(flag, outcome.out)
+
+    def test_the_readme_names_flags_that_exist(self):
+        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+            section = f.read().split("## Flags")[1].split("\n## ")[0]
+        there = run("--help").out
+        for flag in set(re.findall(r"`(--[a-z-]+)", section)):
+            self.assertIn(flag, there)
 
     def test_an_unknown_flag_is_refused(self):
         outcome = run("--no-such-flag")

@@ -104,11 +104,20 @@ host_selection_retry_max_attempts: 5"""))
         self.assertEqual(get(proxy.port).status, 504)
         self.assertLess(time.monotonic() - start, 5)
 
-    def test_a_header_can_ask_for_retries(self):
+    ASK = [("x-envoy-retry-on", "5xx"), ("x-envoy-max-retries", "1")]
+
+    def test_an_internal_client_may_ask_for_retries_by_header(self):
         server = self.upstream(statuses(503))
-        proxy = self.http_to(server)
-        response = get(proxy.port, headers=[("x-envoy-retry-on", "5xx"), ("x-envoy-max-retries", "1")])
-        self.assertEqual(response.status, 200)
+        proxy = self.http_to(server, extra="""
+            internal_address_config: { cidr_ranges: [{ address_prefix: 10.0.0.0, prefix_len: 8 }] }
+            """)
+        self.assertEqual(get(proxy.port, headers=[*self.ASK, ("X-Forwarded-For", "10.1.2.3")]).status, 200)
+
+    def test_an_external_client_may_not(self):
+        server = self.upstream(statuses(503))
+        proxy = self.http_to(server, extra="use_remote_address: true")
+        self.assertEqual(get(proxy.port, headers=[*self.ASK, ("X-Forwarded-For", "198.51.100.7")]).status, 503)
+        self.assertIsNone(server.requests[0]["x-envoy-retry-on"])
 
     def test_no_retry_once_the_response_has_begun(self):
         def script(peer):

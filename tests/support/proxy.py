@@ -23,7 +23,7 @@ class Proxy:
     Leaving it sends SIGTERM and demands exit code 0, so that a sanitizer's report or a crash at the end fails the test.
     """
 
-    def __init__(self, config, admin_port, *flags, concurrency=1, drain_s=2, env=None, expect_exit=0):
+    def __init__(self, config, admin_port, *flags, concurrency=1, drain_s=2, env=None, expect_exit=0, nofile=None):
         self.admin_port = admin_port
         self._expect_exit = expect_exit
         folder = tempfile.mkdtemp(prefix="millrace-test-")
@@ -31,6 +31,8 @@ class Proxy:
         with open(path, "w", encoding="utf-8") as f:
             f.write(config)
         command = [BINARY, "-c", path, "--concurrency", str(concurrency), "--drain-time-s", str(drain_s), *flags]
+        if nofile is not None:
+            command = ["prlimit", f"--nofile={nofile}:{nofile}", *command]
         self.process = Process(command, env=env, folder=folder)
         try:
             wait_until(lambda: self._ready() or not self.process.running(), START_LIMIT_S, "the daemon is ready")
@@ -107,6 +109,9 @@ class Proxy:
     def rss_kib(self):
         return self.process.rss_kib()
 
+    def open_files(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def _print_log(self):
         print(f"--- daemon's log\n{self.log()[-8000:]}\n--- end of log")
 
@@ -135,9 +140,9 @@ class Outcome:
         return self.out + self.err
 
 
-def run(*flags, timeout_s=60.0):
-    """Runs the daemon to its end."""
-    done = subprocess.run([BINARY, *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+def run(*flags, timeout_s=60.0, wrapper=()):
+    """Runs the daemon to its end; `wrapper` is a command that runs it."""
+    done = subprocess.run([*wrapper, BINARY, *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=timeout_s, check=False)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
