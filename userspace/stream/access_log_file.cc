@@ -11,6 +11,8 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "stats/schema_server.h"
+#include "stats/stats.h"
 
 namespace millrace::stream {
 namespace {
@@ -151,6 +153,18 @@ AccessLogCounts AccessLogFiles::counts() const {
           .reopen_failed = counters_.reopen_failed.load(kRelaxed),
           .lines_dropped = counters_.lines_dropped.load(kRelaxed),
           .write_total_buffered = counters_.write_total_buffered.load(kRelaxed)};
+}
+
+void AccessLogFiles::publish(stats::StatShard& filesystem) {
+  const AccessLogCounts now = counts();
+  const AccessLogCounts before = std::exchange(published_, now);
+  namespace fs = stats::filesystem;
+  filesystem.inc(fs::kWriteBuffered, now.write_buffered - before.write_buffered);
+  filesystem.inc(fs::kWriteCompleted, now.write_completed - before.write_completed);
+  filesystem.inc(fs::kWriteFailed, now.write_failed - before.write_failed);
+  filesystem.inc(fs::kFlushedByTimer, now.flushed_by_timer - before.flushed_by_timer);
+  filesystem.inc(fs::kReopenFailed, now.reopen_failed - before.reopen_failed);
+  filesystem.gauge_set(fs::kWriteTotalBuffered, static_cast<int64_t>(now.write_total_buffered));
 }
 
 void AccessLogFiles::submit(const AccessLogFilePtr& file, std::string& text, uint64_t lines, bool by_timer) {

@@ -1,9 +1,10 @@
-// Where access log lines go, without ever blocking a worker. Each worker appends its lines to a buffer of its own per file
-// (AccessLogWriter, no lock); a full buffer, or any buffer at the flush interval, is handed to the one writer thread of
-// AccessLogFiles through a queue whose mutex is held for a push only. Buffers hold whole lines and the files are open with
-// O_APPEND, so lines of different workers, or of other processes, do not mix. A file which takes no bytes (a full disk, a
-// pipe that nobody reads) costs its own lines: what exceeds queue_bytes_max is dropped and counted, and the other files
-// go on. Logs of the same path share one AccessLogFile; it closes with the last owner.
+// Where access log lines go, without ever blocking a worker. Each worker appends its lines to a buffer of its own
+// per file (AccessLogWriter, no lock); a full buffer, or any buffer at the flush interval, is handed to the one
+// writer thread of AccessLogFiles through a queue whose mutex is held for a push only. Buffers hold whole lines and
+// the files are open with O_APPEND, so lines of different workers, or of other processes, do not mix. A file which
+// takes no bytes (a full disk, a pipe that nobody reads) costs its own lines: what exceeds queue_bytes_max is
+// dropped and counted, and the other files go on. Logs of the same path share one AccessLogFile; it closes with the
+// last owner.
 //
 //   worker:   log -> AccessLogWriter::write() -> buffer --64 KiB or timer--> queue --> writer thread --> write(2)
 #pragma once
@@ -21,6 +22,10 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+
+namespace millrace::stats {
+class StatShard;
+}
 
 namespace millrace::stream {
 
@@ -105,6 +110,8 @@ class AccessLogFiles {
   // Waits until everything handed over before is written (or dropped). False: not within the timeout.
   bool drain(base::milliseconds timeout);
   AccessLogCounts counts() const;
+  // Brings the block stats::filesystem up to date; the main thread's, before a scrape and now and then.
+  void publish(stats::StatShard& filesystem);
 
  private:
   friend class AccessLogWriter;
@@ -132,6 +139,7 @@ class AccessLogFiles {
 
   const AccessLogFileOptions options_;
   Counters counters_;
+  AccessLogCounts published_;  // of publish()
 
   std::mutex registry_mutex_;  // never held together with mutex_
   std::unordered_map<std::string, std::weak_ptr<AccessLogFile>> registry_;

@@ -131,7 +131,7 @@ int hex_digit(char c) {
   return -1;
 }
 
-// Leaves what is no valid escape as it is, and any escape of a control byte: the text may go into a header or a log line.
+// Leaves what is no valid escape as it is, and any escape of a control byte: the text may go into a header or a log.
 void append_decoded(std::string_view text, std::string& out) {
   for (size_t i = 0; i < text.size(); ++i) {
     const int high = text[i] == '%' && i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;

@@ -1,5 +1,6 @@
-// What a format string is compiled to; between the files of the formatter only. An Element is a piece of literal text or
-// one operator with its arguments; an operator is a row of a table (format_operators.cc). Immutable once compiled.
+// What a format string is compiled to; between the files of the formatter only. An Element is a piece of literal
+// text or one operator with its arguments; an operator is a row of a table (format_operators.cc). Immutable once
+// compiled.
 #pragma once
 #include <cstdint>
 #include <limits>

@@ -160,7 +160,8 @@ constexpr std::array<TimePoint, 14> kTimePoints{{
 // option, option_2: the time points; precision: 0 ms, 1 us, 2 ns.
 bool append_common_duration(const Element& element, const FormatContext& context, std::string& out) {
   constexpr int64_t kNsPerUnit[] = {kNsPerMs, 1000, 1};
-  return append_between(kTimePoints[element.option].get(*context.info), kTimePoints[element.option_2].get(*context.info),
+  const StreamInfo& info = *context.info;
+  return append_between(kTimePoints[element.option].get(info), kTimePoints[element.option_2].get(info),
                         kNsPerUnit[element.precision], out);
 }
 
@@ -261,7 +262,8 @@ constexpr std::array kOperators = {
     number("UPSTREAM_WIRE_BYTES_RECEIVED", append_count<[](Info i) { return i.upstream.bytes.wire_received; }>),
     number("UPSTREAM_HEADER_BYTES_SENT", append_count<[](Info i) { return i.upstream.bytes.header_sent; }>),
     number("UPSTREAM_HEADER_BYTES_RECEIVED", append_count<[](Info i) { return i.upstream.bytes.header_received; }>),
-    number("UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT", append_count<[](Info i) { return i.upstream.bytes.header_sent; }>),
+    number("UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
+           append_count<[](Info i) { return i.upstream.bytes.header_sent; }>),
     number("UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
            append_count<[](Info i) { return i.upstream.bytes.header_received; }>),
 

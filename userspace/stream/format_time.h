@@ -1,6 +1,7 @@
-// Points of time as text, for START_TIME and its like: strftime conversions, %s (seconds since 1970), %f and %1f to %9f
-// (digits of the fraction), and %E3S, %E*S, %E3f, %Ez as Envoy's library has them. Compiled once; append() keeps the
-// broken-down second of the thread's last call, so that a busy worker converts once a second, and takes no lock for UTC.
+// Points of time as text, for START_TIME and its like: strftime conversions, %s (seconds since 1970), %f and %1f to
+// %9f (digits of the fraction), and %E3S, %E*S, %E3f, %Ez as Envoy's library has them. Compiled once; append()
+// keeps the broken-down second of the thread's last call, so that a busy worker converts once a second, and takes
+// no lock for UTC.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -2,8 +2,8 @@
 // program and run per access log line or header value. A compiled Formatter belongs to the Snapshot and is used by all
 // workers at once; append() takes no lock and allocates only when `out` grows. An operator that has no value writes "-"
 // (FormatOptions::empty_value). "%%" is a percent sign.
-// JsonFormatter does the same for a tree of format strings (json_format): a string that is one single operator keeps the
-// operator's type (number, or null when it has no value), anything else becomes a JSON string.
+// JsonFormatter does the same for a tree of format strings (json_format): a string that is one single operator keeps
+// the operator's type (number, or null when it has no value), anything else becomes a JSON string.
 // Errors name the operator, its position in the string and what was probably meant.
 #pragma once
 #include <cstdint>
@@ -108,8 +108,8 @@ class JsonFormatter {
   std::unique_ptr<const detail::JsonProgram> program_;
 };
 
-// text as a JSON string with its quotes: control bytes escaped, each byte that is not part of well-formed UTF-8 replaced
-// by U+FFFD.
+// text as a JSON string with its quotes: control bytes escaped, each byte that is not part of well-formed UTF-8
+// replaced by U+FFFD.
 void append_json_string(std::string_view text, std::string& out);
 
 }  // namespace millrace::stream

@@ -1,5 +1,5 @@
-// The gRPC status of a finished exchange: from the trailers, else from the headers (a trailers-only response), else what
-// the HTTP status means to a gRPC client (grpc/doc/http-grpc-status-mapping.md). Plain functions, any thread.
+// The gRPC status of a finished exchange: from the trailers, else from the headers (a trailers-only response), else
+// what the HTTP status means to a gRPC client (grpc/doc/http-grpc-status-mapping.md). Plain functions, any thread.
 #pragma once
 #include <cstdint>
 #include <optional>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "stream/format_program.h"
 
@@ -57,12 +58,28 @@ bool is_plain(char c) {
   return byte >= 0x20 && byte < 0x80 && c != '"' && c != '\\';
 }
 
+// How many bytes stand in front of the first that is not plain. Eight at a time: in a word whose bytes are below 0x80,
+// subtracting 0x20 from each sets the top bit of those below it; x ^ c is zero where x is c.
+size_t plain_prefix(std::string_view text) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  constexpr uint64_t kTops = 0x80 * kOnes;
+  size_t n = 0;
+  for (; n + 8 <= text.size(); n += 8) {
+    uint64_t word;
+    std::memcpy(&word, text.data() + n, sizeof word);
+    const uint64_t quote = word ^ ('"' * kOnes);
+    const uint64_t backslash = word ^ ('\\' * kOnes);
+    if (((word | (word - 0x20 * kOnes) | (quote - kOnes) | (backslash - kOnes)) & kTops) != 0) break;
+  }
+  while (n < text.size() && is_plain(text[n])) ++n;
+  return n;
+}
+
 void append_escaped(std::string_view text, std::string& out) {
   while (!text.empty()) {
     const char c = text[0];
     if (is_plain(c)) {
-      const auto end = std::find_if_not(text.begin(), text.end(), is_plain);
-      const auto n = static_cast<size_t>(end - text.begin());
+      const size_t n = plain_prefix(text);
       out += text.substr(0, n);
       text.remove_prefix(n);
       continue;
@@ -92,10 +109,8 @@ void append_escaped(std::string_view text, std::string& out) {
 
 // Escapes what stands behind out[start]. Nearly always nothing has to be, and the text stays where it was written.
 void escape_from(size_t start, std::string& out) {
-  const auto first = out.begin() + static_cast<ptrdiff_t>(start);
-  const auto special = std::find_if_not(first, out.end(), is_plain);
-  if (special == out.end()) return;
-  const auto at = static_cast<size_t>(special - out.begin());
+  const size_t at = start + plain_prefix(std::string_view(out).substr(start));
+  if (at == out.size()) return;
   const std::string rest = out.substr(at);
   out.resize(at);
   append_escaped(rest, out);

@@ -1,6 +1,7 @@
-// Why a response or a connection ended the way it did: Envoy's response flags, under Envoy's short names ("UF", in access
-// logs) and long names ("UpstreamConnectionFailure", in %RESPONSE_FLAGS_LONG%). Scripts grep for the short ones, so
-// names and order are Envoy's. A ResponseFlags is one word: setting and testing is a bit operation. Plain value, any thread.
+// Why a response or a connection ended the way it did: Envoy's response flags, under Envoy's short names ("UF", in
+// access logs) and long names ("UpstreamConnectionFailure", in %RESPONSE_FLAGS_LONG%). Scripts grep for the short
+// ones, so names and order are Envoy's. A ResponseFlags is one word: setting and testing is a bit operation. Plain
+// value, any thread.
 #pragma once
 #include <array>
 #include <bit>

@@ -1,7 +1,7 @@
-// What is known about one HTTP stream or one TCP connection: filled by whoever learns a fact (codec, connection manager,
-// router, TCP proxy), read by access logs, %...% operators and header mutations. Owned by the stream, used on its
-// worker, reset() and reused for the next stream. An unset time is the clock's epoch (is_set()), an unset view is empty,
-// an unset pointer null.
+// What is known about one HTTP stream or one TCP connection: filled by whoever learns a fact (codec, connection
+// manager, router, TCP proxy), read by access logs, %...% operators and header mutations. Owned by the stream, used on
+// its worker, reset() and reused for the next stream. An unset time is the clock's epoch (is_set()), an unset view is
+// empty, an unset pointer null.
 // Lifetime: views and pointers are borrowed. They must stay valid until the stream's last access log line is written:
 // text is static, in the Snapshot (names of routes, clusters), in the upstream Host or the ConnectionInfo that the
 // stream holds on to, in its header maps, or was given to keep(), which copies it into the StreamInfo.

@@ -11,6 +11,9 @@
 #include <sstream>
 #include <thread>
 
+#include "stats/schema_server.h"
+#include "stats/stats.h"
+
 namespace millrace::stream {
 namespace {
 
@@ -159,7 +162,8 @@ TEST_F(AccessLogFileTest, LosesAndMixesNoLineOfManyThreads) {
     words >> thread >> number;
     ASSERT_TRUE(thread >= 0 && thread < kThreads) << line;
     ASSERT_EQ(number, next[thread]) << line;
-    ASSERT_EQ(line, std::to_string(thread) + " " + std::to_string(number) + " " + std::string(number % 90, 'x') + " end");
+    const std::string filler(static_cast<size_t>(number % 90), 'x');
+    ASSERT_EQ(line, std::to_string(thread) + " " + std::to_string(number) + " " + filler + " end");
     ++next[thread];
   }
   EXPECT_EQ(next, std::vector<int>(kThreads, kLines));
@@ -294,6 +298,26 @@ TEST_F(AccessLogFileTest, SurvivesAReaderThatWentAway) {
   writer.flush(false);
   ASSERT_TRUE(files.drain(kLong));
   EXPECT_EQ(files.counts().write_failed, 1u);
+}
+
+TEST_F(AccessLogFileTest, PublishesEnvoysStatistics) {
+  stats::Store store(0);
+  const stats::StatBlockPtr block = store.add_block(stats::filesystem::kSchema, {"filesystem.", "filesystem.", {}});
+  stats::StatShard shard = block->main_shard();
+  AccessLogFiles files;
+  const AccessLogFilePtr file = files.open(path("a")).value();
+  AccessLogWriter writer(files);
+  for (uint64_t round = 1; round <= 2; ++round) {
+    write(writer, file, "line\n");
+    writer.flush(true);
+    ASSERT_TRUE(files.drain(kLong));
+    files.publish(shard);
+    EXPECT_EQ(block->counter(stats::filesystem::kWriteBuffered), round);
+    EXPECT_EQ(block->counter(stats::filesystem::kWriteCompleted), round);
+    EXPECT_EQ(block->counter(stats::filesystem::kFlushedByTimer), round);
+    EXPECT_EQ(block->counter(stats::filesystem::kWriteFailed), 0u);
+    EXPECT_EQ(block->gauge(stats::filesystem::kWriteTotalBuffered), 0);
+  }
 }
 
 TEST_F(AccessLogFileTest, ErrorsNameThePath) {

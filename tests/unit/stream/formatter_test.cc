@@ -427,6 +427,65 @@ TEST_F(FormatterTest, EndpointIdsDoNotExistHere) {
             "---");
 }
 
+// The list of Envoy's documentation: each is either done or refused by name.
+TEST_F(FormatterTest, EveryOperatorOfEnvoyIsDoneOrRefusedByName) {
+  constexpr std::string_view kDone =
+      "START_TIME START_TIME_LOCAL EMIT_TIME EMIT_TIME_LOCAL REQUEST_HEADERS_BYTES BYTES_RECEIVED BYTES_RETRANSMITTED "
+      "PACKETS_RETRANSMITTED PROTOCOL UPSTREAM_PROTOCOL RESPONSE_CODE RESPONSE_CODE_DETAILS "
+      "CONNECTION_TERMINATION_DETAILS RESPONSE_HEADERS_BYTES RESPONSE_TRAILERS_BYTES BYTES_SENT "
+      "UPSTREAM_REQUEST_ATTEMPT_COUNT DURATION COMMON_DURATION(DS_RX_BEG:DS_TX_END) REQUEST_DURATION "
+      "REQUEST_TX_DURATION RESPONSE_DURATION ROUNDTRIP_DURATION RESPONSE_TX_DURATION DOWNSTREAM_HANDSHAKE_DURATION "
+      "UPSTREAM_CONNECTION_POOL_READY_DURATION RESPONSE_FLAGS RESPONSE_FLAGS_LONG ROUTE_NAME VIRTUAL_CLUSTER_NAME "
+      "UPSTREAM_HOST UPSTREAM_HOST_NAME UPSTREAM_HOST_NAME_WITHOUT_PORT UPSTREAM_CLUSTER UPSTREAM_CLUSTER_RAW "
+      "UPSTREAM_TRANSPORT_FAILURE_REASON DOWNSTREAM_TRANSPORT_FAILURE_REASON CONNECTION_ID UPSTREAM_CONNECTION_ID "
+      "STREAM_ID GRPC_STATUS GRPC_STATUS_NUMBER REQ(X) RESP(X) TRAILER(X) REQUEST_HEADER(X) RESPONSE_HEADER(X) "
+      "RESPONSE_TRAILER(X) REQUESTED_SERVER_NAME HOSTNAME LOCAL_REPLY_BODY FILTER_CHAIN_NAME ACCESS_LOG_TYPE UNIQUE_ID "
+      "ENVIRONMENT(X) TRACE_ID SPAN_ID QUERY_PARAM(X) QUERY_PARAMS PATH CUSTOM_FLAGS REQ_WITHOUT_QUERY(X) "
+      "UPSTREAM_SERVER_NAME TLS_JA3_FINGERPRINT TLS_JA4_FINGERPRINT";
+  constexpr std::string_view kAddresses = "UPSTREAM_LOCAL UPSTREAM_REMOTE DOWNSTREAM_LOCAL DOWNSTREAM_REMOTE "
+                                          "DOWNSTREAM_DIRECT_LOCAL DOWNSTREAM_DIRECT_REMOTE";
+  constexpr std::string_view kTls =
+      "DOWNSTREAM_LOCAL_URI_SAN DOWNSTREAM_LOCAL_DNS_SAN DOWNSTREAM_LOCAL_IP_SAN DOWNSTREAM_LOCAL_EMAIL_SAN "
+      "DOWNSTREAM_LOCAL_OTHERNAME_SAN DOWNSTREAM_PEER_URI_SAN DOWNSTREAM_PEER_DNS_SAN DOWNSTREAM_PEER_IP_SAN "
+      "DOWNSTREAM_PEER_EMAIL_SAN DOWNSTREAM_PEER_OTHERNAME_SAN DOWNSTREAM_LOCAL_SUBJECT DOWNSTREAM_PEER_SUBJECT "
+      "DOWNSTREAM_PEER_ISSUER DOWNSTREAM_TLS_SESSION_ID DOWNSTREAM_TLS_CIPHER DOWNSTREAM_TLS_GROUP "
+      "DOWNSTREAM_TLS_VERSION DOWNSTREAM_PEER_FINGERPRINT_256 DOWNSTREAM_PEER_FINGERPRINT_1 DOWNSTREAM_PEER_SERIAL "
+      "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256 DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1 DOWNSTREAM_PEER_CHAIN_SERIALS "
+      "DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256 DOWNSTREAM_PEER_ISSUER_SERIAL DOWNSTREAM_PEER_CERT "
+      "DOWNSTREAM_PEER_CERT_V_START DOWNSTREAM_PEER_CERT_V_END UPSTREAM_PEER_SUBJECT UPSTREAM_PEER_ISSUER "
+      "UPSTREAM_TLS_SESSION_ID UPSTREAM_TLS_CIPHER UPSTREAM_TLS_GROUP UPSTREAM_TLS_VERSION UPSTREAM_PEER_CERT "
+      "UPSTREAM_PEER_CERT_V_START UPSTREAM_PEER_CERT_V_END UPSTREAM_PEER_URI_SAN UPSTREAM_PEER_DNS_SAN "
+      "UPSTREAM_PEER_IP_SAN UPSTREAM_LOCAL_URI_SAN UPSTREAM_LOCAL_DNS_SAN UPSTREAM_LOCAL_IP_SAN";
+  constexpr std::string_view kRefused =
+      "DYNAMIC_METADATA(a) CLUSTER_METADATA(a) UPSTREAM_METADATA(a) METADATA(ROUTE:a) FILTER_STATE(a) "
+      "UPSTREAM_FILTER_STATE(a) COALESCE(a) CEL(a) TYPED_CEL(a) FILE_CONTENT(a) SECRET(a) UPSTREAM_HOSTS_ATTEMPTED "
+      "UPSTREAM_HOST_NAMES_ATTEMPTED UPSTREAM_CONNECTION_IDS_ATTEMPTED DOWNSTREAM_DETECTED_CLOSE_TYPE "
+      "UPSTREAM_DETECTED_CLOSE_TYPE DOWNSTREAM_LOCAL_CLOSE_REASON UPSTREAM_LOCAL_CLOSE_REASON";
+  const auto for_each_word = [](std::string_view words, auto&& f) {
+    while (!words.empty()) {
+      const size_t end = std::min(words.find(' '), words.size());
+      f(std::string(words.substr(0, end)));
+      words.remove_prefix(std::min(end + 1, words.size()));
+    }
+  };
+  const auto compiles = [](const std::string& name) {
+    const base::Result<Formatter> formatter = Formatter::compile("%" + name + "%");
+    EXPECT_TRUE(formatter.ok()) << formatter.error().what;
+  };
+  for_each_word(kDone, compiles);
+  for_each_word(kAddresses, [&](const std::string& name) {
+    compiles(name + "_ADDRESS");
+    compiles(name + "_ADDRESS_WITHOUT_PORT");
+    compiles(name + "_PORT");
+  });
+  for_each_word(kTls, [&](const std::string& name) { EXPECT_EQ(format("%" + name + "%"), "-") << name; });
+  for_each_word(kRefused, [&](const std::string& name) {
+    const base::Result<Formatter> formatter = Formatter::compile("%" + name + "%");
+    ASSERT_FALSE(formatter.ok()) << name;
+    EXPECT_EQ(formatter.error().code, base::ErrorCode::kUnsupported) << name;
+  });
+}
+
 TEST(FormatterErrors, NameTheOperatorAndItsPosition) {
   EXPECT_EQ(compile_error("ab %UPSTREAM_HOTS%"),
             "%UPSTREAM_HOTS% at position 3: unknown operator, did you mean UPSTREAM_HOST?");
@@ -494,7 +553,7 @@ TEST_F(FormatterTest, SurvivesRandomFormats) {
   base::Prng prng(20240229);
   size_t compiled = 0;
   std::string out;
-  for (int round = 0; round < 20'000; ++round) {
+  for (int round = 0; round < 8'000; ++round) {
     std::string text;
     for (uint64_t n = prng.below(12); n-- > 0;) {
       if (prng.below(8) == 0) {
@@ -512,7 +571,7 @@ TEST_F(FormatterTest, SurvivesRandomFormats) {
     out.clear();
     formatter->append(context(), out);
   }
-  EXPECT_GT(compiled, 1000u);
+  EXPECT_GT(compiled, 500u);
 }
 
 }  // namespace

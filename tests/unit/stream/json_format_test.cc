@@ -97,6 +97,19 @@ TEST_F(JsonFormatTest, EscapesQuotesBackslashesAndControlBytes) {
   EXPECT_EQ(out, "\"\\u0000\x7f\"");
 }
 
+TEST_F(JsonFormatTest, FindsWhatToEscapeAtAnyPosition) {
+  for (int byte = 1; byte < 256; ++byte) {
+    for (size_t at = 0; at < 20; ++at) {
+      std::string value(20, 'a');
+      value[at] = static_cast<char>(byte);
+      std::string out;
+      append_json_string(value, out);
+      const bool plain = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+      ASSERT_EQ(out == "\"" + value + "\"", plain) << byte << " at " << at;
+    }
+  }
+}
+
 TEST_F(JsonFormatTest, EscapesKeys) { EXPECT_EQ(format({{"a\"\n", text("x")}}), R"({"a\"\n":"x"})"); }
 
 TEST_F(JsonFormatTest, KeepsWellFormedUtf8) {
