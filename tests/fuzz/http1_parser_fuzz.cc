@@ -27,8 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 2, size - 2);
   feed.pieces = {bytes};
   const std::string expected = millrace::test::transcript(options, feed);
-  FUZZ_CHECK(expected.find("UNREAD INPUT") == std::string::npos, expected);
-  FUZZ_CHECK(expected.find("EMPTY DATA") == std::string::npos, expected);
+  FUZZ_CHECK(!expected.starts_with("unsound"), expected);
 
   millrace::base::Prng random(data[1]);
   for (size_t piece_max : {size_t{1}, size_t{8}, size_t{64}}) {
