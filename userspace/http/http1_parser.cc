@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kMethodBytesMax = 64;
 constexpr std::string_view kControlCharacter = "a bare CR or LF, or another control character";
 constexpr std::string_view kVersionPrefix = "HTTP/1.";
-constexpr unsigned kChunkDigitsMax = 16;  // 64 bits
+constexpr unsigned kChunkDigitsMax = 16;  // leading zeros included
 constexpr uint32_t kSpillBytesMin = 4096;
 
 const char* find_lf(const char* p, const char* end) {
@@ -329,7 +329,7 @@ size_t Http1Parser::parse_chunk_framing(const char* p, const char* end) {
     switch (state_) {
       case State::kChunkSize:
         if (chars::is(c, chars::kHex)) {
-          if (++chunk_digits_ > kChunkDigitsMax) return fail("a chunk size out of range"), 0;
+          if (++chunk_digits_ > kChunkDigitsMax || remaining_ >> 59 != 0) return fail("a chunk size out of range"), 0;
           remaining_ = remaining_ << 4 | chars::hex_value(c);
         } else if (chunk_digits_ != 0 && c == '\r') {
           state_ = State::kChunkSizeLf;

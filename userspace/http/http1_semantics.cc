@@ -18,7 +18,7 @@ constexpr std::string_view kMethods[] = {
 // RFC 9110 section 6.5.1: framing, routing, authentication and content fields have no business in trailers.
 bool forbidden_in_trailers(Header id, std::string_view name) {
   switch (id) {
-    case Header::kHost: case Header::kConnection: case Header::kContentLength: case Header::kTransferEncoding:
+    case Header::kHost: case Header::kConnection:
     case Header::kTe: case Header::kTrailer: case Header::kUpgrade: case Header::kExpect: case Header::kKeepAlive:
     case Header::kProxyConnection: case Header::kHttp2Settings: case Header::kDate: case Header::kCookie:
     case Header::kSetCookie: case Header::kLocation: case Header::kContentType: case Header::kContentEncoding:
@@ -33,6 +33,17 @@ bool forbidden_in_trailers(Header id, std::string_view name) {
       "if-unmodified-since", "if-range", "forwarded",
   };
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+// Whether the white space around a value is spaces only. Tabs are allowed there, but some parsers do not trim them, and
+// see another transfer coding or length.
+bool spaces_only_around(std::string_view name, std::string_view value) {
+  for (const char* p = name.data() + name.size() + 1; p != value.data(); ++p) {
+    if (*p != ' ') return false;
+  }
+  const char* p = value.data() + value.size();
+  while (*p == ' ') ++p;
+  return *p == '\r';
 }
 
 }  // namespace
@@ -98,6 +109,7 @@ bool Http1Parser::take_absolute_target(std::string_view target, HeaderMap& map) 
 
 bool Http1Parser::take_field(Header id, std::string_view name, std::string_view value, HeaderMap& map) {
   if (in_trailers_) {
+    if (id == Header::kContentLength || id == Header::kTransferEncoding) return fail("a framing field in the trailers");
     if (!options_.enable_trailers || forbidden_in_trailers(id, name)) return true;
     trailers_kept_ = true;
     map.add_view(id, name, value);
@@ -111,9 +123,13 @@ bool Http1Parser::take_field(Header id, std::string_view name, std::string_view 
       host_ = value;
       return true;
     case Header::kContentLength:
+      if (!spaces_only_around(name, value)) return fail("a tab around Content-Length");
       if (!take_content_length(value)) return false;
       break;
     case Header::kTransferEncoding:
+      if (!spaces_only_around(name, value)) {
+        return fail("a tab around Transfer-Encoding", "http1.invalid_transfer_encoding");
+      }
       if (!take_transfer_encoding(value)) return false;
       break;
     case Header::kConnection: take_connection(value); break;
@@ -134,6 +150,7 @@ bool Http1Parser::take_content_length(std::string_view value) {
     if (length > (UINT64_MAX - digit) / 10) return fail("a Content-Length out of range");
     length = length * 10 + digit;
   }
+  if (length > INT64_MAX) return fail("a Content-Length out of range");  // others count in signed numbers
   has_length_ = true;
   content_length_ = length;
   return true;

@@ -116,7 +116,7 @@ TEST(Http1Request, TellsTheEndWithTheLastChunkWhenItIsThere) {
 TEST(Http1Request, GivesTrailersWithoutForbiddenFields) {
   const std::string_view bytes =
       "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
-      "Grpc-Status: 0\r\nContent-Length: 5\r\nHost: evil\r\nTransfer-Encoding: chunked\r\nIf-Match: x\r\nX-Sum: 1\r\n\r\n";
+      "Grpc-Status: 0\r\nHost: evil\r\nIf-Match: x\r\nX-Sum: 1\r\n\r\n";
   const std::string head = "headers 1.1 keep-alive chunked body\n  :method=POST\n  :path=/\n  :authority=h\n"
                            "  transfer-encoding=chunked\ndata a\n";
   EXPECT_EQ(request(bytes), head + "trailers\n  grpc-status=0\n  x-sum=1\ncomplete\n");
@@ -226,6 +226,7 @@ TEST(Http1Request, RefusesFieldsThatOthersMayReadDifferently) {
       {"Content-Length: 5 5\r\n", kLength},
       {"Content-Length:\r\n", kLength},
       {"Content-Length: 18446744073709551616\r\n", "a Content-Length out of range"},
+      {"Content-Length: 9223372036854775808\r\n", "a Content-Length out of range"},
       {"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "several Transfer-Encoding fields", kTe},
       {"Transfer-Encoding: gzip, chunked\r\n", kCoding, kTe},
       {"Transfer-Encoding: chunked, gzip\r\n", kCoding, kTe},
@@ -236,6 +237,10 @@ TEST(Http1Request, RefusesFieldsThatOthersMayReadDifferently) {
       {"Transfer-Encoding: chunked;q=1\r\n", kCoding, kTe},
       {"Transfer-Encoding: \x0b" "chunked\r\n", kControl},
       {"Transfer-Encoding:\r\n", kCoding, kTe},
+      {"Transfer-Encoding: chunked\t\r\n", "a tab around Transfer-Encoding", kTe},
+      {"Transfer-Encoding:\tchunked\r\n", "a tab around Transfer-Encoding", kTe},
+      {"Transfer-Encoding: chunked \t \r\n", "a tab around Transfer-Encoding", kTe},
+      {"Content-Length: \t5\r\n", "a tab around Content-Length"},
       {"X: a\r\n folded\r\n", kName},
       {"X: a\r\n\tfolded\r\n", kName},
       {"X : a\r\n", kName},
@@ -361,6 +366,7 @@ TEST(Http1Request, RefusesBadChunks) {
       {"5 \r\nhello\r\n", kSize}, {"5 ;x\r\nhello\r\n", kSize}, {"0x5\r\n", kSize}, {";x\r\n", kSize}, {"5\nhello\r\n", kSize},
       {"5,5\r\n", kSize}, {"5\0\r\n"sv, kSize},
       {"10000000000000000\r\n", "a chunk size out of range"},
+      {"8000000000000000\r\n", "a chunk size out of range"},
       {"00000000000000005\r\nhello\r\n", "a chunk size out of range"},
       {"5\rhello\r\n", "a bare CR in a chunk size"},
       {"5;a\nhello\r\n", "a control character in a chunk extension"},
@@ -377,6 +383,10 @@ TEST(Http1Request, RefusesBadChunks) {
   }
   EXPECT_TRUE(request("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX : y\r\n\r\n")
                   .ends_with(refused("a malformed field name, or a folded line")));
+  for (std::string_view field : {"Content-Length: 5", "Transfer-Encoding: chunked"}) {
+    EXPECT_TRUE(request("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + std::string(field) +
+                        "\r\n\r\n").ends_with(refused("a framing field in the trailers"))) << field;
+  }
 }
 
 TEST(Http1Request, BoundsChunkExtensionsOfAMessage) {
