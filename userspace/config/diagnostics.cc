@@ -113,7 +113,9 @@ Positions::Id Positions::add_key(Id parent, std::string_view key, Place place) {
   return add(parent, entry);
 }
 
-std::string_view Positions::keep(std::string_view key) { return keys_.emplace_back(key); }
+std::string_view Positions::keep(std::string_view key) {
+  return keys_.emplace_back(key);
+}
 
 Positions::Id Positions::child(Id parent, Kind kind, std::string_view name, uint32_t index) const {
   for (Id id = entries_[parent].first_child; id != kNone; id = entries_[id].next) {
@@ -129,10 +131,17 @@ Positions::Walk Positions::walk(std::string_view path) const {
     const Step step = next_step(path);
     Id found = kNone;
     switch (step.kind) {
-      case Step::Kind::kField: found = child(at, Kind::kField, step.name, 0); break;
-      case Step::Kind::kIndex: found = child(at, Kind::kIndex, {}, step.index); break;
-      case Step::Kind::kKey: found = child(at, Kind::kKey, step.name, 0); break;
-      case Step::Kind::kEnd: break;
+      case Step::Kind::kField:
+        found = child(at, Kind::kField, step.name, 0);
+        break;
+      case Step::Kind::kIndex:
+        found = child(at, Kind::kIndex, {}, step.index);
+        break;
+      case Step::Kind::kKey:
+        found = child(at, Kind::kKey, step.name, 0);
+        break;
+      case Step::Kind::kEnd:
+        break;
     }
     if (found == kNone) return {at, false};
     at = found;
@@ -140,9 +149,13 @@ Positions::Walk Positions::walk(std::string_view path) const {
   return {at, true};
 }
 
-Place Positions::find(std::string_view path) const { return entries_[walk(path).id].place; }
+Place Positions::find(std::string_view path) const {
+  return entries_[walk(path).id].place;
+}
 
-bool Positions::has(std::string_view path) const { return walk(path).complete; }
+bool Positions::has(std::string_view path) const {
+  return walk(path).complete;
+}
 
 void Positions::merge(const Positions& other) {
   if (!entries_[kRoot].place.known()) entries_[kRoot].place = other.entries_[kRoot].place;
@@ -195,7 +208,8 @@ void Diagnostics::warning_at(Place place, std::string_view path, std::string wha
   add(Severity::kWarning, place, path, std::move(what), std::move(hint));
 }
 
-void Diagnostics::add(Severity severity, Place place, std::string_view path, std::string what, std::string hint) {
+void Diagnostics::add(Severity severity, Place place, std::string_view path, std::string what,
+                      std::string hint) {
   ++(severity == Severity::kError ? errors_ : warnings_);
   if (list_.size() >= kMost) return;
   if (!place.known()) place = positions_.find(path);

@@ -1,9 +1,12 @@
-// What is wrong with a configuration, all of it at once, each with its place in the file. A Positions tree remembers where
-// every field of the loaded message was written; whoever finds fault later (the rules, the translation) names a field path
-// and the Diagnostics find the place of its longest known prefix. Plain values, used on the main thread only.
+// What is wrong with a configuration, all of it at once, each with its place in the file. A Positions tree
+// remembers where every field of the loaded message was written; whoever finds fault later (the rules, the
+// translation) names a field path and the Diagnostics find the place of its longest known prefix. Plain
+// values, used on the main thread only.
 //
-// Paths: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[1].domains[0];
-// the content of a packed Any goes on under its own name, an entry of a map is metadata.filter_metadata["envoy.lb"].
+// Paths:
+// static_resources.listeners[0].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[1].domains[0];
+// the content of a packed Any goes on under its own name, an entry of a map is
+// metadata.filter_metadata["envoy.lb"].
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -62,7 +65,8 @@ class Positions {
 
   Positions() { entries_.emplace_back(); }
 
-  // The name of a field must outlive this (a descriptor's does); keys are copied. A field given again keeps its entry.
+  // The name of a field must outlive this (a descriptor's does); keys are copied. A field given again keeps
+  // its entry.
   Id add_field(Id parent, std::string_view name, Place place);
   Id add_index(Id parent, uint32_t index, Place place);
   Id add_key(Id parent, std::string_view key, Place place);
@@ -74,7 +78,8 @@ class Positions {
   Place find(std::string_view path) const;
   // Whether the whole path was written.
   bool has(std::string_view path) const;
-  // Follows protobuf's MergeFrom: lists are appended, messages merged, scalars and map entries taken from the other.
+  // Follows protobuf's MergeFrom: lists are appended, messages merged, scalars and map entries taken from the
+  // other.
   void merge(const Positions& other);
   size_t size() const { return entries_.size(); }
 
@@ -91,7 +96,10 @@ class Positions {
     Kind kind = Kind::kField;
     bool whole = false;
   };
-  struct Walk { Id id; bool complete; };
+  struct Walk {
+    Id id;
+    bool complete;
+  };
 
   Id add(Id parent, Entry entry);
   Id child(Id parent, Kind kind, std::string_view name, uint32_t index) const;

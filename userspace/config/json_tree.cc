@@ -1,5 +1,5 @@
-// JSON (RFC 8259) into the same tree, with places. Strict, because a file that says .json was written by a program or
-// means to be read by one; the usual slips (comments, trailing commas, single quotes) are named.
+// JSON (RFC 8259) into the same tree, with places. Strict, because a file that says .json was written by a
+// program or means to be read by one; the usual slips (comments, trailing commas, single quotes) are named.
 #include <algorithm>
 #include <optional>
 #include <unordered_set>
@@ -75,18 +75,26 @@ class JsonReader {
 
   std::string shown() const {
     if (at_end()) return "the end of the file";
-    return "'" + std::string(text_.substr(at_, text_.substr(at_, 20).find_first_of(" \t\r\n,:]}"))).substr(0, 20) + "'";
+    return "'" +
+           std::string(text_.substr(at_, text_.substr(at_, 20).find_first_of(" \t\r\n,:]}"))).substr(0, 20) +
+           "'";
   }
 
   const Node* value() {
     switch (peek()) {
-      case '{': return container(Node::Kind::kMap);
-      case '[': return container(Node::Kind::kSequence);
-      case '"': return string();
-      case '\'': return fail("a single quote", "strings stand in double quotes");
+      case '{':
+        return container(Node::Kind::kMap);
+      case '[':
+        return container(Node::Kind::kSequence);
+      case '"':
+        return string();
+      case '\'':
+        return fail("a single quote", "strings stand in double quotes");
       case '/':
-      case '#': return fail("a comment", "JSON has none; name the file .yaml");
-      default: return literal();
+      case '#':
+        return fail("a comment", "JSON has none; name the file .yaml");
+      default:
+        return literal();
     }
   }
 
@@ -101,7 +109,8 @@ class JsonReader {
     skip_space();
     while (peek() != closing) {
       if (!node->members.empty() || !keys.empty()) {
-        if (peek() != ',') return fail("expected ',' or '" + std::string(1, closing) + "' instead of " + shown());
+        if (peek() != ',')
+          return fail("expected ',' or '" + std::string(1, closing) + "' instead of " + shown());
         ++at_;
         skip_space();
         if (peek() == closing) return fail("a comma after the last entry", "remove it");
@@ -145,7 +154,8 @@ class JsonReader {
     const size_t length = std::min(text_.substr(at_).find_first_of(" \t\r\n,:]}{[\"/"), text_.size() - at_);
     const std::string_view word = text_.substr(at_, length);
     if (word != "null" && word != "true" && word != "false" && !is_number(word)) {
-      return fail("expected a value instead of " + shown(), word.empty() ? "" : "text stands in double quotes");
+      return fail("expected a value instead of " + shown(),
+                  word.empty() ? "" : "text stands in double quotes");
     }
     Node* node = document_.make(word == "null" ? Node::Kind::kNull : Node::Kind::kScalar, place());
     node->text = word;
@@ -182,7 +192,8 @@ class JsonReader {
     ++at_;
     while (true) {
       const size_t run = text_.find_first_of("\"\\\n", at_);
-      if (run == std::string_view::npos || text_[run] == '\n') return fail("a string without its closing quote");
+      if (run == std::string_view::npos || text_[run] == '\n')
+        return fail("a string without its closing quote");
       node->text += text_.substr(at_, run - at_);
       at_ = run + 1;
       if (text_[run] == '"') return node;
@@ -194,23 +205,38 @@ class JsonReader {
     const char c = peek();
     ++at_;
     switch (c) {
-      case 'b': out += '\b'; return true;
-      case 'f': out += '\f'; return true;
-      case 'n': out += '\n'; return true;
-      case 'r': out += '\r'; return true;
-      case 't': out += '\t'; return true;
+      case 'b':
+        out += '\b';
+        return true;
+      case 'f':
+        out += '\f';
+        return true;
+      case 'n':
+        out += '\n';
+        return true;
+      case 'r':
+        out += '\r';
+        return true;
+      case 't':
+        out += '\t';
+        return true;
       case '"':
       case '\\':
-      case '/': out += c; return true;
-      case 'u': break;
-      default: return fail("an unknown escape in a string") != nullptr;
+      case '/':
+        out += c;
+        return true;
+      case 'u':
+        break;
+      default:
+        return fail("an unknown escape in a string") != nullptr;
     }
     std::optional<uint32_t> code = hex4();
     if (code && *code >= 0xd800 && *code < 0xdc00 && text_.substr(at_, 2) == "\\u") {
       at_ += 2;
       const std::optional<uint32_t> low = hex4();
-      code = low && *low >= 0xdc00 && *low < 0xe000 ? std::optional(0x10000 + ((*code - 0xd800) << 10) + (*low - 0xdc00))
-                                                    : std::nullopt;
+      code = low && *low >= 0xdc00 && *low < 0xe000
+                 ? std::optional(0x10000 + ((*code - 0xd800) << 10) + (*low - 0xdc00))
+                 : std::nullopt;
     }
     if (!code || *code == 0 || (*code >= 0xd800 && *code < 0xe000)) {
       return fail("a bad \\u escape in a string") != nullptr;

@@ -25,14 +25,16 @@ namespace {
 constexpr std::string_view kBootstrap = "envoy.config.bootstrap.v3.Bootstrap";
 
 std::unique_ptr<pb::Message> make(std::string_view type_name) {
+  // Named here, the generated class is linked; looked up, it may be found missing and made dynamic.
+  if (type_name == kBootstrap) return std::make_unique<envoy::config::bootstrap::v3::Bootstrap>();
   const pb::Descriptor* type = ApiPool::get().find_message(type_name);
   MILLRACE_ASSERT(type != nullptr);
   return ApiPool::get().new_message(*type);
 }
 
 // Reads one text into the message; what is wrong goes to the diagnostics.
-void read_text(std::string_view text, uint16_t file, ConfigFormat format, bool allow_unknown, pb::Message& message,
-               Positions& positions, Diagnostics& diagnostics) {
+void read_text(std::string_view text, uint16_t file, ConfigFormat format, bool allow_unknown,
+               pb::Message& message, Positions& positions, Diagnostics& diagnostics) {
   const ApiPool& types = ApiPool::get();
   if (format == ConfigFormat::kProtobuf) {
     read_protobuf(text, file, message, diagnostics);
@@ -55,8 +57,8 @@ void merge_override(const LoadOptions& options, Loaded& loaded) {
   const uint16_t file = diagnostics.add_file("--config-yaml");
   const std::unique_ptr<pb::Message> over(loaded.message().New());
   Positions positions;
-  read_text(options.config_yaml, file, ConfigFormat::kYaml, options.allow_unknown_static_fields, *over, positions,
-            diagnostics);
+  read_text(options.config_yaml, file, ConfigFormat::kYaml, options.allow_unknown_static_fields, *over,
+            positions, diagnostics);
   loaded.message().MergeFrom(*over);
   diagnostics.positions().merge(positions);
 }
@@ -98,7 +100,7 @@ Loaded& Loaded::operator=(Loaded&&) noexcept = default;
 Loaded::~Loaded() = default;
 
 const envoy::config::bootstrap::v3::Bootstrap& Loaded::bootstrap() const {
-  MILLRACE_ASSERT(message_->GetDescriptor()->full_name() == kBootstrap);
+  MILLRACE_ASSERT(message_->GetDescriptor() == envoy::config::bootstrap::v3::Bootstrap::descriptor());
   return static_cast<const envoy::config::bootstrap::v3::Bootstrap&>(*message_);
 }
 
@@ -121,17 +123,18 @@ Loaded load_bootstrap(const LoadOptions& options) {
   return loaded;
 }
 
-Loaded load_bootstrap_text(std::string_view text, std::string name, ConfigFormat format, const LoadOptions& options) {
+Loaded load_bootstrap_text(std::string_view text, std::string name, ConfigFormat format,
+                           const LoadOptions& options) {
   return load_message_text(kBootstrap, text, std::move(name), format, options);
 }
 
-Loaded load_message_text(std::string_view type_name, std::string_view text, std::string name, ConfigFormat format,
-                         const LoadOptions& options) {
+Loaded load_message_text(std::string_view type_name, std::string_view text, std::string name,
+                         ConfigFormat format, const LoadOptions& options) {
   Loaded loaded(make(type_name));
   Diagnostics& diagnostics = loaded.diagnostics();
   const uint16_t file = diagnostics.add_file(std::move(name));
-  read_text(text, file, format, options.allow_unknown_static_fields, loaded.message(), diagnostics.positions(),
-            diagnostics);
+  read_text(text, file, format, options.allow_unknown_static_fields, loaded.message(),
+            diagnostics.positions(), diagnostics);
   merge_override(options, loaded);
   // A file that is not even a tree has no fields to check.
   if (diagnostics.has_errors() && diagnostics.positions().size() == 1) return loaded;

@@ -1,8 +1,9 @@
-// From files to a Bootstrap, with everything that is wrong with them. The loader reads, merges and checks the shape and the
-// rules of the API; what the fields mean to Millrace is the translation's business, which adds its own findings to the same
-// Diagnostics by field path. Main thread.
+// From files to a Bootstrap, with everything that is wrong with them. The loader reads, merges and checks the
+// shape and the rules of the API; what the fields mean to Millrace is the translation's business, which adds
+// its own findings to the same Diagnostics by field path. Main thread.
 //
-//   file (.yaml .yml .json .pb .pb_text) -> tree with places -> message with positions -> merge -> validate.rules
+//   file (.yaml .yml .json .pb .pb_text) -> tree with places -> message with positions -> merge ->
+//   validate.rules
 #pragma once
 #include <memory>
 #include <string>
@@ -53,9 +54,10 @@ class Loaded {
 
 Loaded load_bootstrap(const LoadOptions& options);
 // The same for text that is already at hand; the name stands in the diagnostics. options.path is not read.
-Loaded load_bootstrap_text(std::string_view text, std::string name, ConfigFormat format, const LoadOptions& options = {});
+Loaded load_bootstrap_text(std::string_view text, std::string name, ConfigFormat format,
+                           const LoadOptions& options = {});
 // Any message of the API by its full name, which must exist: for resources that are not a Bootstrap.
-Loaded load_message_text(std::string_view type_name, std::string_view text, std::string name, ConfigFormat format,
-                         const LoadOptions& options = {});
+Loaded load_message_text(std::string_view type_name, std::string_view text, std::string name,
+                         ConfigFormat format, const LoadOptions& options = {});
 
 }  // namespace millrace::config

@@ -39,7 +39,8 @@ class TextErrors : public pb::io::ErrorCollector {
 class TextFinder : public pb::TextFormat::Finder {
  public:
   explicit TextFinder(const ApiPool& types) : types_(types) {}
-  const pb::Descriptor* FindAnyType(const pb::Message&, const std::string&, const std::string& name) const override {
+  const pb::Descriptor* FindAnyType(const pb::Message&, const std::string&,
+                                    const std::string& name) const override {
     return types_.find_message(name);
   }
 
@@ -78,8 +79,10 @@ void note_positions(const pb::Message& message, const InfoTree& tree, uint16_t f
 }  // namespace
 
 void read_protobuf(std::string_view bytes, uint16_t file, pb::Message& message, Diagnostics& diagnostics) {
-  if (bytes.size() > TreeLimits{}.bytes || !message.ParsePartialFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    diagnostics.error_at({0, 0, file}, "", "not a " + message.GetDescriptor()->name() + " in protobuf's wire format",
+  if (bytes.size() > TreeLimits{}.bytes ||
+      !message.ParsePartialFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    diagnostics.error_at({0, 0, file}, "",
+                         "not a " + message.GetDescriptor()->name() + " in protobuf's wire format",
                          "text formats are named .yaml, .json or .pb_text");
   }
 }
@@ -98,7 +101,8 @@ void read_protobuf_text(std::string_view text, uint16_t file, bool allow_unknown
   parser.AllowUnknownField(allow_unknown_fields);
   parser.SetRecursionLimit(static_cast<int>(TreeLimits{}.depth));
   if (!parser.ParseFromString(std::string(text), &message) && !diagnostics.has_errors()) {
-    diagnostics.error_at({1, 1, file}, "", "not a " + message.GetDescriptor()->name() + " in protobuf's text format");
+    diagnostics.error_at({1, 1, file}, "",
+                         "not a " + message.GetDescriptor()->name() + " in protobuf's text format");
   }
   positions.set_root({1, 1, file});
   note_positions(message, tree, file, Positions::kRoot, positions);

@@ -1,4 +1,5 @@
-// Configurations that are protobuf already: .pb (wire format, no places) and .pb_text (text format, with lines).
+// Configurations that are protobuf already: .pb (wire format, no places) and .pb_text (text format, with
+// lines).
 #pragma once
 #include <string_view>
 
@@ -11,7 +12,8 @@ class Message;
 
 namespace millrace::config {
 
-void read_protobuf(std::string_view bytes, uint16_t file, google::protobuf::Message& message, Diagnostics& diagnostics);
+void read_protobuf(std::string_view bytes, uint16_t file, google::protobuf::Message& message,
+                   Diagnostics& diagnostics);
 void read_protobuf_text(std::string_view text, uint16_t file, bool allow_unknown_fields, const ApiPool& types,
                         google::protobuf::Message& message, Positions& positions, Diagnostics& diagnostics);
 

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <memory>
 #include <unordered_map>
-#include <vector>
 #include <utility>
+#include <vector>
 
 #include "config/proto_builder_scalars.h"
 #include "config/similar.h"
@@ -44,7 +44,8 @@ class Builder {
   void item(const Node& node, const Field& field, pb::Message& message, Id at);
   void any(const Node& node, pb::Message& any, Id at);
   void typed_struct(const Node& node, pb::Message& any, Id at);
-  void pack(const Node& content_node, std::string_view type_url, const pb::Descriptor& type, pb::Message& any, Id at);
+  void pack(const Node& content_node, std::string_view type_url, const pb::Descriptor& type, pb::Message& any,
+            Id at);
   bool scalar_message(const Node& node, pb::Message& message);
   void instant(const Node& node, pb::Message& message);
   void struct_value(const Node& node, pb::Message& value);
@@ -65,9 +66,10 @@ class Builder {
   Diagnostics& diagnostics_;
   FieldPath path_;
   std::vector<const pb::Descriptor*> enclosing_;  // the messages around the field at hand, outermost first
-  std::vector<std::string> type_names_;  // read once a type is unknown
+  std::vector<std::string> type_names_;           // read once a type is unknown
   std::unordered_map<std::string, std::string> near_types_;
-  const Node* any_content_ = nullptr;  // the innermost packed message's node, which has an '@type' besides its fields
+  const Node* any_content_ =
+      nullptr;  // the innermost packed message's node, which has an '@type' besides its fields
 };
 
 // Everywhere else null is the same as absent.
@@ -90,11 +92,20 @@ std::string list_of_fields(const pb::Descriptor& type) {
 
 void Builder::message(const Node& node, pb::Message& message, Id at) {
   switch (message.GetDescriptor()->well_known_type()) {
-    case pb::Descriptor::WELLKNOWNTYPE_ANY: any(node, message, at); return;
-    case pb::Descriptor::WELLKNOWNTYPE_VALUE: struct_value(node, message); return;
-    case pb::Descriptor::WELLKNOWNTYPE_STRUCT: struct_fields(node, message); return;
-    case pb::Descriptor::WELLKNOWNTYPE_LISTVALUE: list_values(node, message); return;
-    case pb::Descriptor::WELLKNOWNTYPE_UNSPECIFIED: break;
+    case pb::Descriptor::WELLKNOWNTYPE_ANY:
+      any(node, message, at);
+      return;
+    case pb::Descriptor::WELLKNOWNTYPE_VALUE:
+      struct_value(node, message);
+      return;
+    case pb::Descriptor::WELLKNOWNTYPE_STRUCT:
+      struct_fields(node, message);
+      return;
+    case pb::Descriptor::WELLKNOWNTYPE_LISTVALUE:
+      list_values(node, message);
+      return;
+    case pb::Descriptor::WELLKNOWNTYPE_UNSPECIFIED:
+      break;
     default:
       // Durations, timestamps, masks and wrappers are scalars; spelt out as messages they are accepted too.
       if (node.is_scalar() && scalar_message(node, message)) return;
@@ -152,9 +163,10 @@ void Builder::member(const Member& member, const Field& field, pb::Message& mess
 }
 
 void Builder::list(const Node& node, const Field& field, pb::Message& message, Id at) {
-  const bool list_of_lists =
-      field.message_type() != nullptr && field.message_type()->well_known_type() == pb::Descriptor::WELLKNOWNTYPE_LISTVALUE;
-  if (!node.is_sequence() || (list_of_lists && !node.members.empty() && !node.members[0].value->is_sequence())) {
+  const bool list_of_lists = field.message_type() != nullptr && field.message_type()->well_known_type() ==
+                                                                    pb::Descriptor::WELLKNOWNTYPE_LISTVALUE;
+  if (!node.is_sequence() ||
+      (list_of_lists && !node.members.empty() && !node.members[0].value->is_sequence())) {
     path_.push_index(0);
     item(node, field, message, positions_.add_index(at, 0, node.place));
     path_.pop();
@@ -203,7 +215,8 @@ void Builder::item(const Node& node, const Field& field, pb::Message& message, I
     const pb::Reflection& reflection = *message.GetReflection();
     pb::Message& child = field.is_repeated() ? *reflection.AddMessage(&message, &field)
                                              : *reflection.MutableMessage(&message, &field);
-    if (field.message_type()->well_known_type() != pb::Descriptor::WELLKNOWNTYPE_UNSPECIFIED) positions_.set_whole(at);
+    if (field.message_type()->well_known_type() != pb::Descriptor::WELLKNOWNTYPE_UNSPECIFIED)
+      positions_.set_whole(at);
     this->message(node, child, at);
     return;
   }
@@ -226,16 +239,16 @@ const pb::FieldDescriptor* Builder::find_field(const pb::Descriptor& type, const
 }
 
 void Builder::unknown_field(const Node& key, const pb::Descriptor& type) {
-  if (key.text.find("...") != std::string::npos) {
+  if (is_placeholder(key.text)) {
     error(key, "'" + key.text + "' is a placeholder, not configuration", "write what it stands for");
     return;
   }
   path_.push_field(key.text);
   std::string what = "unknown field of " + type.name();
   std::string hint;
-  const auto around = std::find_if(enclosing_.rbegin() + 1, enclosing_.rend(), [&](const pb::Descriptor* outer) {
-    return outer != &type && find_field(*outer, key.text) != nullptr;
-  });
+  const auto around = std::find_if(
+      enclosing_.rbegin() + 1, enclosing_.rend(),
+      [&](const pb::Descriptor* outer) { return outer != &type && find_field(*outer, key.text) != nullptr; });
   std::vector<std::string> names;
   for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
   const std::string near = closest_name(key.text, names);
@@ -258,8 +271,9 @@ void Builder::unknown_field(const Node& key, const pb::Descriptor& type) {
 }
 
 void Builder::expected_message(const Node& node, const pb::Descriptor& type) {
-  if (node.is_scalar() && node.text.find("...") != std::string::npos) {
-    error(node, "'" + node.text + "' is a placeholder, " + type.name() + " belongs here", list_of_fields(type));
+  if (node.is_scalar() && is_placeholder(node.text)) {
+    error(node, "'" + node.text + "' is a placeholder, " + type.name() + " belongs here",
+          list_of_fields(type));
   } else if (node.is_sequence()) {
     error(node, "a list, where one " + type.name() + " is expected", "remove the '-' or the brackets");
   } else {
@@ -269,7 +283,8 @@ void Builder::expected_message(const Node& node, const pb::Descriptor& type) {
 
 void Builder::any(const Node& node, pb::Message& any, Id at) {
   if (!node.is_map()) {
-    error(node, "the configuration of an extension is expected, a mapping with an '@type', not " + node.describe());
+    error(node,
+          "the configuration of an extension is expected, a mapping with an '@type', not " + node.describe());
     return;
   }
   if (node.members.empty()) return;  // legal, and sets nothing
@@ -314,7 +329,8 @@ void Builder::typed_struct(const Node& node, pb::Message& any, Id at) {
     } else if (each.key->text == "value") {
       value = &each;
     } else if (each.key->text != "@type") {
-      error(*each.key, "unknown field '" + each.key->text + "' of TypedStruct", "it has the fields type_url, value");
+      error(*each.key, "unknown field '" + each.key->text + "' of TypedStruct",
+            "it has the fields type_url, value");
     }
   }
   const std::string_view name = url->value->is_scalar() ? type_name_of(url->value->text) : std::string_view{};
@@ -326,11 +342,12 @@ void Builder::typed_struct(const Node& node, pb::Message& any, Id at) {
   Node nothing;
   nothing.kind = Node::Kind::kMap;
   nothing.place = node.place;
-  pack(value == nullptr || value->value->is_null() ? nothing : *value->value, url->value->text, *type, any, at);
+  pack(value == nullptr || value->value->is_null() ? nothing : *value->value, url->value->text, *type, any,
+       at);
 }
 
-void Builder::pack(const Node& content_node, std::string_view type_url, const pb::Descriptor& type, pb::Message& any,
-                   Id at) {
+void Builder::pack(const Node& content_node, std::string_view type_url, const pb::Descriptor& type,
+                   pb::Message& any, Id at) {
   const std::unique_ptr<pb::Message> content = types_.new_message(type);
   const Node* outer = std::exchange(any_content_, &content_node);
   message(content_node, *content, at);
@@ -342,7 +359,8 @@ void Builder::pack(const Node& content_node, std::string_view type_url, const pb
 
 void Builder::unknown_type(const Node& url) {
   const std::string_view name = type_name_of(url.text);
-  // The comparison with every type takes milliseconds; a file that has one wrong type often has it a hundred times.
+  // The comparison with every type takes milliseconds; a file that has one wrong type often has it a hundred
+  // times.
   constexpr size_t kLongestName = 200;
   const auto [known, fresh] = near_types_.try_emplace(url.text);
   std::string& near = known->second;
@@ -362,13 +380,16 @@ bool Builder::scalar_message(const Node& node, pb::Message& message) {
   const pb::Descriptor& type = *message.GetDescriptor();
   switch (type.well_known_type()) {
     case pb::Descriptor::WELLKNOWNTYPE_DURATION:
-    case pb::Descriptor::WELLKNOWNTYPE_TIMESTAMP: instant(node, message); return true;
+    case pb::Descriptor::WELLKNOWNTYPE_TIMESTAMP:
+      instant(node, message);
+      return true;
     case pb::Descriptor::WELLKNOWNTYPE_FIELDMASK:
       for (std::string& path : parse_field_mask(node.text)) {
         message.GetReflection()->AddString(&message, type.FindFieldByNumber(1), std::move(path));
       }
       return true;
-    default: break;
+    default:
+      break;
   }
   const Field* value = type.FindFieldByNumber(1);
   if (value == nullptr || type.field_count() != 1 || value->is_repeated()) return false;
@@ -396,15 +417,27 @@ void Builder::struct_value(const Node& node, pb::Message& value) {
   const pb::Reflection& reflection = *value.GetReflection();
   const auto field = [&](int number) { return type.FindFieldByNumber(number); };
   switch (node.kind) {
-    case Node::Kind::kNull: reflection.SetEnumValue(&value, field(1), 0); return;
-    case Node::Kind::kMap: struct_fields(node, *reflection.MutableMessage(&value, field(5))); return;
-    case Node::Kind::kSequence: list_values(node, *reflection.MutableMessage(&value, field(6))); return;
-    case Node::Kind::kScalar: break;
+    case Node::Kind::kNull:
+      reflection.SetEnumValue(&value, field(1), 0);
+      return;
+    case Node::Kind::kMap:
+      struct_fields(node, *reflection.MutableMessage(&value, field(5)));
+      return;
+    case Node::Kind::kSequence:
+      list_values(node, *reflection.MutableMessage(&value, field(6)));
+      return;
+    case Node::Kind::kScalar:
+      break;
   }
   switch (scalar_type(node)) {
-    case ScalarType::kBool: reflection.SetBool(&value, field(4), bool_of(node)); return;
-    case ScalarType::kText: reflection.SetString(&value, field(3), node.text); return;
-    case ScalarType::kNumber: break;
+    case ScalarType::kBool:
+      reflection.SetBool(&value, field(4), bool_of(node));
+      return;
+    case ScalarType::kText:
+      reflection.SetString(&value, field(3), node.text);
+      return;
+    case ScalarType::kNumber:
+      break;
   }
   const auto stored = store_scalar(node, *field(2), value);
   if (const Misfit* misfit = std::get_if<Misfit>(&stored)) error(node, misfit->what, misfit->hint);

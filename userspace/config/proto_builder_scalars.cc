@@ -66,8 +66,9 @@ std::optional<Integer> integer(const Node& node) {
 }
 
 Misfit not_a(std::string_view expected, const Node& node, std::string hint = {}) {
-  if (node.text.find("...") != std::string::npos && node.text.find_first_not_of(". <>") == std::string::npos) {
-    return {"'" + node.text + "' is a placeholder, " + std::string(expected) + " belongs here", std::move(hint)};
+  if (is_placeholder(node.text)) {
+    return {"'" + node.text + "' is a placeholder, " + std::string(expected) + " belongs here",
+            std::move(hint)};
   }
   return {std::string(expected) + " is expected, not " + node.describe(), std::move(hint)};
 }
@@ -102,7 +103,8 @@ Parsed<int64_t> parse_signed(const Node& node, int bits) {
   if (value->magnitude > (value->negative ? most : most - 1)) {
     return Misfit{node.text + " does not fit a signed integer of " + std::to_string(bits) + " bits", {}};
   }
-  return value->negative ? static_cast<int64_t>(0 - value->magnitude) : static_cast<int64_t>(value->magnitude);
+  return value->negative ? static_cast<int64_t>(0 - value->magnitude)
+                         : static_cast<int64_t>(value->magnitude);
 }
 
 Parsed<uint64_t> parse_unsigned(const Node& node, int bits) {
@@ -258,23 +260,42 @@ std::variant<std::monostate, Misfit> store_scalar(const Node& node, const pb::Fi
     auto& value = std::get<0>(parsed);
     append ? add(value) : set(value);
   };
-#define MILLRACE_STORE(parsed, Name, Type)                                                              \
-  store(parsed, [&](auto& v) { reflection.Set##Name(&message, &field, static_cast<Type>(std::move(v))); }, \
-        [&](auto& v) { reflection.Add##Name(&message, &field, static_cast<Type>(std::move(v))); })
+#define MILLRACE_STORE(parsed, Name, Type)                                                               \
+  store(                                                                                                 \
+      parsed, [&](auto& v) { reflection.Set##Name(&message, &field, static_cast<Type>(std::move(v))); }, \
+      [&](auto& v) { reflection.Add##Name(&message, &field, static_cast<Type>(std::move(v))); })
   switch (field.cpp_type()) {
-    case pb::FieldDescriptor::CPPTYPE_INT32: MILLRACE_STORE(parse_signed(node, 32), Int32, int32_t); break;
-    case pb::FieldDescriptor::CPPTYPE_INT64: MILLRACE_STORE(parse_signed(node, 64), Int64, int64_t); break;
-    case pb::FieldDescriptor::CPPTYPE_UINT32: MILLRACE_STORE(parse_unsigned(node, 32), UInt32, uint32_t); break;
-    case pb::FieldDescriptor::CPPTYPE_UINT64: MILLRACE_STORE(parse_unsigned(node, 64), UInt64, uint64_t); break;
-    case pb::FieldDescriptor::CPPTYPE_DOUBLE: MILLRACE_STORE(parse_double(node, false), Double, double); break;
-    case pb::FieldDescriptor::CPPTYPE_FLOAT: MILLRACE_STORE(parse_double(node, true), Float, float); break;
-    case pb::FieldDescriptor::CPPTYPE_BOOL: MILLRACE_STORE(parse_bool(node), Bool, bool); break;
-    case pb::FieldDescriptor::CPPTYPE_ENUM: MILLRACE_STORE(parse_enum(node, *field.enum_type()), EnumValue, int); break;
-    case pb::FieldDescriptor::CPPTYPE_STRING:
-      MILLRACE_STORE(field.type() == pb::FieldDescriptor::TYPE_BYTES ? parse_bytes(node) : parse_string(node), String,
-                     std::string);
+    case pb::FieldDescriptor::CPPTYPE_INT32:
+      MILLRACE_STORE(parse_signed(node, 32), Int32, int32_t);
       break;
-    case pb::FieldDescriptor::CPPTYPE_MESSAGE: result = Misfit{"a message is expected here", {}}; break;
+    case pb::FieldDescriptor::CPPTYPE_INT64:
+      MILLRACE_STORE(parse_signed(node, 64), Int64, int64_t);
+      break;
+    case pb::FieldDescriptor::CPPTYPE_UINT32:
+      MILLRACE_STORE(parse_unsigned(node, 32), UInt32, uint32_t);
+      break;
+    case pb::FieldDescriptor::CPPTYPE_UINT64:
+      MILLRACE_STORE(parse_unsigned(node, 64), UInt64, uint64_t);
+      break;
+    case pb::FieldDescriptor::CPPTYPE_DOUBLE:
+      MILLRACE_STORE(parse_double(node, false), Double, double);
+      break;
+    case pb::FieldDescriptor::CPPTYPE_FLOAT:
+      MILLRACE_STORE(parse_double(node, true), Float, float);
+      break;
+    case pb::FieldDescriptor::CPPTYPE_BOOL:
+      MILLRACE_STORE(parse_bool(node), Bool, bool);
+      break;
+    case pb::FieldDescriptor::CPPTYPE_ENUM:
+      MILLRACE_STORE(parse_enum(node, *field.enum_type()), EnumValue, int);
+      break;
+    case pb::FieldDescriptor::CPPTYPE_STRING:
+      MILLRACE_STORE(field.type() == pb::FieldDescriptor::TYPE_BYTES ? parse_bytes(node) : parse_string(node),
+                     String, std::string);
+      break;
+    case pb::FieldDescriptor::CPPTYPE_MESSAGE:
+      result = Misfit{"a message is expected here", {}};
+      break;
   }
 #undef MILLRACE_STORE
   return result;

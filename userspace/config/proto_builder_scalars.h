@@ -1,4 +1,5 @@
-// Text of a scalar to a value of a protobuf scalar type; each says in a sentence why it cannot. Pure functions.
+// Text of a scalar to a value of a protobuf scalar type; each says in a sentence why it cannot. Pure
+// functions.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -41,7 +42,8 @@ Parsed<Instant> parse_timestamp(const Node& node);  // RFC 3339
 std::vector<std::string> parse_field_mask(std::string_view text);
 
 // Sets the singular field, or appends to the repeated one, from the scalar node.
-std::variant<std::monostate, Misfit> store_scalar(const Node& node, const google::protobuf::FieldDescriptor& field,
+std::variant<std::monostate, Misfit> store_scalar(const Node& node,
+                                                  const google::protobuf::FieldDescriptor& field,
                                                   google::protobuf::Message& message);
 
 }  // namespace millrace::config

@@ -17,7 +17,17 @@ std::string folded(std::string_view name) {
   return out;
 }
 
-std::string_view last_part(std::string_view name) { return name.substr(name.rfind('.') + 1); }
+constexpr size_t kFar = 60;  // beyond it two names are just different
+
+std::string_view last_part(std::string_view name) {
+  return name.substr(name.rfind('.') + 1);
+}
+
+// The part before the version: "router" of envoy.extensions.filters.http.router.v3.Router.
+std::string_view package_part(std::string_view name) {
+  for (int i = 0; i < 2; ++i) name = name.substr(0, std::min(name.rfind('.'), name.size()));
+  return last_part(name);
+}
 
 }  // namespace
 
@@ -42,7 +52,8 @@ size_t edit_distance(std::string_view first, std::string_view second, size_t lim
       }
       least = std::min(least, row[i]);
     }
-    // A swap can step over one row, so a row beyond the limit ends it only a row later; one above the limit is margin.
+    // A swap can step over one row, so a row beyond the limit ends it only a row later; one above the limit
+    // is margin.
     if (least > limit + 1) return limit + 1;
   }
   return std::min(rows[b.size() % 3][a.size()], limit + 1);
@@ -62,17 +73,22 @@ std::string closest_name(std::string_view word, const std::vector<std::string>& 
 }
 
 std::string closest_type(std::string_view full_name, const std::vector<std::string>& candidates) {
+  // Names that end right: one whose package agrees up to the version, or the only one; Config and Cluster end
+  // many.
+  const std::string package = "." + std::string(package_part(full_name)) + ".";
   const std::string* best = nullptr;
   size_t least = std::numeric_limits<size_t>::max();
+  size_t alike = 0;
   for (const std::string& candidate : candidates) {
     if (last_part(candidate) != last_part(full_name)) continue;
-    const size_t distance = edit_distance(full_name, candidate, full_name.size() + candidate.size());
+    ++alike;
+    const bool agrees = candidate.find(package) != std::string::npos;
+    const size_t distance = edit_distance(full_name, candidate, kFar) + (agrees ? 0 : kFar);
     if (distance >= least) continue;
     least = distance;
     best = &candidate;
   }
-  // Config and Cluster end many names: with half of the package wrong it is a guess, not a slip.
-  if (best != nullptr && least <= full_name.size() / 2) return *best;
+  if (best != nullptr && (least < kFar || alike == 1)) return *best;
   const size_t limit = full_name.size() / 8 + 1;
   least = limit + 1;
   best = nullptr;

@@ -19,7 +19,8 @@ namespace pb = google::protobuf;
 
 namespace {
 
-// The extension number of validate.rules, validate.required and validate.disabled; validate.ignored is the next.
+// The extension number of validate.rules, validate.required and validate.disabled; validate.ignored is the
+// next.
 constexpr int kValidateExtension = 1071;
 constexpr int kValidateIgnored = 1072;
 
@@ -73,8 +74,8 @@ class Validator {
   std::unordered_map<const pb::Descriptor*, Plan> plans_;
 };
 
-// Options are read from their wire form: whether validate.pb.cc is linked, and so whether they are extensions or unknown
-// fields, makes no difference.
+// Options are read from their wire form: whether validate.pb.cc is linked, and so whether they are extensions
+// or unknown fields, makes no difference.
 template <class Options, class F>
 void for_each_option(const Options& options, F&& f) {
   pb::UnknownFieldSet fields;
@@ -87,7 +88,8 @@ template <class Options>
 bool has_flag(const Options& options, int number) {
   bool flag = false;
   for_each_option(options, [&](const pb::UnknownField& field) {
-    flag = flag || (field.number() == number && field.type() == pb::UnknownField::TYPE_VARINT && field.varint() != 0);
+    flag = flag ||
+           (field.number() == number && field.type() == pb::UnknownField::TYPE_VARINT && field.varint() != 0);
   });
   return flag;
 }
@@ -95,7 +97,8 @@ bool has_flag(const Options& options, int number) {
 std::unique_ptr<FieldRules> Validator::rules_of(const Field& field) {
   std::unique_ptr<FieldRules> rules;
   for_each_option(field.options(), [&](const pb::UnknownField& option) {
-    if (option.number() != kValidateExtension || option.type() != pb::UnknownField::TYPE_LENGTH_DELIMITED) return;
+    if (option.number() != kValidateExtension || option.type() != pb::UnknownField::TYPE_LENGTH_DELIMITED)
+      return;
     const std::unique_ptr<pb::Message> message = types_.new_message(*rules_type_);
     if (message->ParseFromString(option.length_delimited())) rules = compile_rules(*message);
   });
@@ -113,7 +116,8 @@ const Plan& Validator::plan_of(const pb::Descriptor& type) {
     if (step.rules != nullptr || holds_messages) plan.steps.push_back(std::move(step));
   }
   for (int i = 0; i < type.real_oneof_decl_count(); ++i) {
-    if (has_flag(type.oneof_decl(i)->options(), kValidateExtension)) plan.required.push_back(type.oneof_decl(i));
+    if (has_flag(type.oneof_decl(i)->options(), kValidateExtension))
+      plan.required.push_back(type.oneof_decl(i));
   }
   return plan;
 }
@@ -126,7 +130,8 @@ void Validator::message(const pb::Message& message) {
     // The common case, an unset message field that may be absent, costs no path.
     const bool absent = !step.field->is_repeated() && step.field->has_presence() &&
                         !message.GetReflection()->HasField(message, step.field);
-    if (absent && (step.rules == nullptr || !step.rules->required || step.field->real_containing_oneof() != nullptr)) {
+    if (absent &&
+        (step.rules == nullptr || !step.rules->required || step.field->real_containing_oneof() != nullptr)) {
       continue;
     }
     path_.push_field(step.field->name());
@@ -165,11 +170,14 @@ void Validator::inner(const pb::Message& message, const FieldRules* rules) {
   const pb::Descriptor& type = *message.GetDescriptor();
   const pb::Reflection& reflection = *message.GetReflection();
   switch (type.well_known_type()) {
-    case pb::Descriptor::WELLKNOWNTYPE_ANY: any(message, rules); return;
+    case pb::Descriptor::WELLKNOWNTYPE_ANY:
+      any(message, rules);
+      return;
     case pb::Descriptor::WELLKNOWNTYPE_STRUCT:
     case pb::Descriptor::WELLKNOWNTYPE_VALUE:
     case pb::Descriptor::WELLKNOWNTYPE_LISTVALUE:
-    case pb::Descriptor::WELLKNOWNTYPE_FIELDMASK: return;
+    case pb::Descriptor::WELLKNOWNTYPE_FIELDMASK:
+      return;
     case pb::Descriptor::WELLKNOWNTYPE_DURATION:
     case pb::Descriptor::WELLKNOWNTYPE_TIMESTAMP:
       if (rules != nullptr && rules->number != nullptr) {
@@ -274,7 +282,8 @@ void Validator::item_count(int count, const FieldRules& rules) {
     violation(*rules.min_items == 1 ? "must not be empty"
                                     : "must have at least " + std::to_string(*rules.min_items) + " entries");
   } else if (rules.max_items && have > *rules.max_items) {
-    violation("must have at most " + std::to_string(*rules.max_items) + " entries, not " + std::to_string(have));
+    violation("must have at most " + std::to_string(*rules.max_items) + " entries, not " +
+              std::to_string(have));
   }
 }
 
@@ -283,11 +292,11 @@ void Validator::scalar(const pb::Message& message, const Field& field, int index
   const pb::Reflection& reflection = *message.GetReflection();
   const bool one = index < 0;
   switch (field.cpp_type()) {
-#define MILLRACE_NUMBER(CASE, Name)                                                                     \
-  case Field::CPPTYPE_##CASE:                                                                           \
-    number(static_cast<Number>(one ? reflection.Get##Name(message, &field)                              \
-                                   : reflection.GetRepeated##Name(message, &field, index)),             \
-           nullptr, rules);                                                                             \
+#define MILLRACE_NUMBER(CASE, Name)                                                         \
+  case Field::CPPTYPE_##CASE:                                                               \
+    number(static_cast<Number>(one ? reflection.Get##Name(message, &field)                  \
+                                   : reflection.GetRepeated##Name(message, &field, index)), \
+           nullptr, rules);                                                                 \
     return;
     MILLRACE_NUMBER(INT32, Int32)
     MILLRACE_NUMBER(INT64, Int64)
@@ -298,7 +307,8 @@ void Validator::scalar(const pb::Message& message, const Field& field, int index
     MILLRACE_NUMBER(BOOL, Bool)
 #undef MILLRACE_NUMBER
     case Field::CPPTYPE_ENUM:
-      number(one ? reflection.GetEnumValue(message, &field) : reflection.GetRepeatedEnumValue(message, &field, index),
+      number(one ? reflection.GetEnumValue(message, &field)
+                 : reflection.GetRepeatedEnumValue(message, &field, index),
              field.enum_type(), rules);
       return;
     case Field::CPPTYPE_STRING: {
@@ -308,7 +318,8 @@ void Validator::scalar(const pb::Message& message, const Field& field, int index
            rules);
       return;
     }
-    case Field::CPPTYPE_MESSAGE: return;
+    case Field::CPPTYPE_MESSAGE:
+      return;
   }
 }
 
@@ -322,7 +333,8 @@ void Validator::number(Number value, const pb::EnumDescriptor* enumeration, cons
   if (rules.defined_only && known == nullptr) {
     violation(std::to_string(static_cast<int>(value)) + " is not a value of " + enumeration->name());
   } else if (rules.number != nullptr && !check_number(value, *rules.number, rules.unit).empty()) {
-    violation((known == nullptr ? std::to_string(static_cast<int>(value)) : known->name()) + " is not allowed here");
+    violation((known == nullptr ? std::to_string(static_cast<int>(value)) : known->name()) +
+              " is not allowed here");
   }
 }
 

@@ -1,6 +1,7 @@
-// The constraints that the API's protos carry (protoc-gen-validate's validate.rules), enforced by reflection over a whole
-// message, the content of every Any included. A violation is an error at the field, or at the message around it when the
-// field is absent. A field that was already found faulty is not reported again. Main thread.
+// The constraints that the API's protos carry (protoc-gen-validate's validate.rules), enforced by reflection
+// over a whole message, the content of every Any included. A violation is an error at the field, or at the
+// message around it when the field is absent. A field that was already found faulty is not reported again.
+// Main thread.
 #pragma once
 #include "config/api_pool.h"
 #include "config/diagnostics.h"

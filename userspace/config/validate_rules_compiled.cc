@@ -13,7 +13,8 @@ namespace pb = google::protobuf;
 
 namespace {
 
-// Reads the fields of a rules message by name; one that the message lacks, or that is not set, reads as nothing.
+// Reads the fields of a rules message by name; one that the message lacks, or that is not set, reads as
+// nothing.
 class RulesReader {
  public:
   explicit RulesReader(const pb::Message& rules) : rules_(rules), reflection_(*rules.GetReflection()) {}
@@ -74,9 +75,9 @@ class RulesReader {
   Number value(const pb::FieldDescriptor& field, int index) const {
     const bool one = index < 0;
     switch (field.cpp_type()) {
-#define MILLRACE_NUMBER(CASE, Name)                                                              \
-  case pb::FieldDescriptor::CPPTYPE_##CASE:                                                      \
-    return static_cast<Number>(one ? reflection_.Get##Name(rules_, &field)                       \
+#define MILLRACE_NUMBER(CASE, Name)                                        \
+  case pb::FieldDescriptor::CPPTYPE_##CASE:                                \
+    return static_cast<Number>(one ? reflection_.Get##Name(rules_, &field) \
                                    : reflection_.GetRepeated##Name(rules_, &field, index));
       MILLRACE_NUMBER(INT32, Int32)
       MILLRACE_NUMBER(INT64, Int64)
@@ -92,7 +93,8 @@ class RulesReader {
         const RulesReader reader(instant);
         return reader.number("seconds").value_or(0) * 1e9L + reader.number("nanos").value_or(0);
       }
-      default: return 0;
+      default:
+        return 0;
     }
   }
 
@@ -137,9 +139,9 @@ std::unique_ptr<TextRules> compile_text(const RulesReader& reader, bool bytes) {
   rules->in = reader.texts("in");
   rules->not_in = reader.texts("not_in");
   constexpr std::pair<const char*, TextForm> kForms[] = {
-      {"email", TextForm::kEmail}, {"hostname", TextForm::kHostname}, {"ip", TextForm::kIp},
-      {"ipv4", TextForm::kIpv4}, {"ipv6", TextForm::kIpv6}, {"uri", TextForm::kUri},
-      {"uri_ref", TextForm::kUriRef}, {"address", TextForm::kAddress}, {"uuid", TextForm::kUuid}};
+      {"email", TextForm::kEmail},    {"hostname", TextForm::kHostname}, {"ip", TextForm::kIp},
+      {"ipv4", TextForm::kIpv4},      {"ipv6", TextForm::kIpv6},         {"uri", TextForm::kUri},
+      {"uri_ref", TextForm::kUriRef}, {"address", TextForm::kAddress},   {"uuid", TextForm::kUuid}};
   for (const auto& [name, form] : kForms) {
     // In BytesRules ip, ipv4 and ipv6 speak of packed addresses; no proto of the API uses them.
     if (!bytes && reader.flag(name)) rules->form = form;
@@ -204,7 +206,8 @@ bool is_uri(std::string_view text, bool reference) {
   }
   if (reference) return true;
   const size_t colon = text.find(':');
-  if (colon == std::string_view::npos || colon == 0 || !std::isalpha(static_cast<unsigned char>(text[0]))) return false;
+  if (colon == std::string_view::npos || colon == 0 || !std::isalpha(static_cast<unsigned char>(text[0])))
+    return false;
   return std::all_of(text.begin(), text.begin() + static_cast<ptrdiff_t>(colon), [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) || c == '+' || c == '-' || c == '.';
   });
@@ -226,7 +229,8 @@ bool is_uuid(std::string_view text) {
 }
 
 bool is_header_name(std::string_view text, bool strict) {
-  if (!strict) return text.find_first_of(std::string_view("\0\n\r", 3)) == std::string_view::npos;  // may be empty
+  if (!strict)
+    return text.find_first_of(std::string_view("\0\n\r", 3)) == std::string_view::npos;  // may be empty
   if (text.starts_with(':')) text.remove_prefix(1);
   constexpr std::string_view kToken = "!#$%&'*+-.^_|~`";
   return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
@@ -244,29 +248,44 @@ bool is_header_value(std::string_view text, bool strict) {
 
 std::string_view name_of(TextForm form) {
   switch (form) {
-    case TextForm::kAny: return "any text";
-    case TextForm::kEmail: return "an email address";
-    case TextForm::kHostname: return "a host name";
-    case TextForm::kIp: return "an IP address";
-    case TextForm::kIpv4: return "an IPv4 address";
-    case TextForm::kIpv6: return "an IPv6 address";
-    case TextForm::kUri: return "an absolute URI";
-    case TextForm::kUriRef: return "a URI reference";
-    case TextForm::kAddress: return "a host name or an IP address";
-    case TextForm::kUuid: return "a UUID";
-    case TextForm::kHeaderName: return "an HTTP header name";
-    case TextForm::kHeaderValue: return "an HTTP header value";
+    case TextForm::kAny:
+      return "any text";
+    case TextForm::kEmail:
+      return "an email address";
+    case TextForm::kHostname:
+      return "a host name";
+    case TextForm::kIp:
+      return "an IP address";
+    case TextForm::kIpv4:
+      return "an IPv4 address";
+    case TextForm::kIpv6:
+      return "an IPv6 address";
+    case TextForm::kUri:
+      return "an absolute URI";
+    case TextForm::kUriRef:
+      return "a URI reference";
+    case TextForm::kAddress:
+      return "a host name or an IP address";
+    case TextForm::kUuid:
+      return "a UUID";
+    case TextForm::kHeaderName:
+      return "an HTTP header name";
+    case TextForm::kHeaderValue:
+      return "an HTTP header value";
   }
   return "";
 }
 
-std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
+std::string quoted(std::string_view text) {
+  return "'" + std::string(text) + "'";
+}
 
 std::string check_lengths(std::string_view value, const TextRules& rules) {
-  const auto points = static_cast<uint64_t>(
-      std::count_if(value.begin(), value.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-  const auto check = [](uint64_t have, const std::optional<uint64_t>& exact, const std::optional<uint64_t>& least,
-                        const std::optional<uint64_t>& most, const std::string& unit) -> std::string {
+  const auto points = static_cast<uint64_t>(std::count_if(
+      value.begin(), value.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  const auto check = [](uint64_t have, const std::optional<uint64_t>& exact,
+                        const std::optional<uint64_t>& least, const std::optional<uint64_t>& most,
+                        const std::string& unit) -> std::string {
     if (exact && have != *exact) return "must be " + std::to_string(*exact) + unit + " long";
     if (least && *least == 1 && have == 0) return "must not be empty";
     if (least && have < *least) return "must be at least " + std::to_string(*least) + unit + " long";
@@ -304,7 +323,8 @@ std::unique_ptr<FieldRules> compile_rules(const pb::Message& message) {
     rules->min_items = inner.count(map ? "min_pairs" : "min_items");
     rules->max_items = inner.count(map ? "max_pairs" : "max_items");
     rules->unique = inner.flag("unique");
-    if (const pb::Message* items = inner.message(map ? "values" : "items")) rules->items = compile_rules(*items);
+    if (const pb::Message* items = inner.message(map ? "values" : "items"))
+      rules->items = compile_rules(*items);
     if (const pb::Message* keys = inner.message("keys")) rules->keys = compile_rules(*keys);
   } else {
     rules->number = compile_numbers(inner);
@@ -342,18 +362,30 @@ std::string check_number(Number value, const NumberRules& rules, FieldRules::Uni
 
 bool has_form(std::string_view value, TextForm form, bool strict) {
   switch (form) {
-    case TextForm::kAny: return true;
-    case TextForm::kEmail: return is_email(value);
-    case TextForm::kHostname: return is_hostname(value);
-    case TextForm::kIp: return is_ip(value, AF_INET) || is_ip(value, AF_INET6);
-    case TextForm::kIpv4: return is_ip(value, AF_INET);
-    case TextForm::kIpv6: return is_ip(value, AF_INET6);
-    case TextForm::kUri: return is_uri(value, false);
-    case TextForm::kUriRef: return is_uri(value, true);
-    case TextForm::kAddress: return is_hostname(value) || is_ip(value, AF_INET) || is_ip(value, AF_INET6);
-    case TextForm::kUuid: return is_uuid(value);
-    case TextForm::kHeaderName: return is_header_name(value, strict);
-    case TextForm::kHeaderValue: return is_header_value(value, strict);
+    case TextForm::kAny:
+      return true;
+    case TextForm::kEmail:
+      return is_email(value);
+    case TextForm::kHostname:
+      return is_hostname(value);
+    case TextForm::kIp:
+      return is_ip(value, AF_INET) || is_ip(value, AF_INET6);
+    case TextForm::kIpv4:
+      return is_ip(value, AF_INET);
+    case TextForm::kIpv6:
+      return is_ip(value, AF_INET6);
+    case TextForm::kUri:
+      return is_uri(value, false);
+    case TextForm::kUriRef:
+      return is_uri(value, true);
+    case TextForm::kAddress:
+      return is_hostname(value) || is_ip(value, AF_INET) || is_ip(value, AF_INET6);
+    case TextForm::kUuid:
+      return is_uuid(value);
+    case TextForm::kHeaderName:
+      return is_header_name(value, strict);
+    case TextForm::kHeaderValue:
+      return is_header_value(value, strict);
   }
   return true;
 }
@@ -369,7 +401,8 @@ std::string check_text(std::string_view value, const TextRules& rules) {
   if (rules.not_contains && value.find(*rules.not_contains) != std::string_view::npos) {
     return "must not contain " + quoted(*rules.not_contains);
   }
-  if (rules.pattern && !re2::RE2::PartialMatch(re2::StringPiece(value.data(), value.size()), *rules.pattern)) {
+  if (rules.pattern &&
+      !re2::RE2::PartialMatch(re2::StringPiece(value.data(), value.size()), *rules.pattern)) {
     return "must match the pattern " + quoted(rules.pattern->pattern()) + ", " + quoted(value) + " does not";
   }
   if (!rules.in.empty() && std::find(rules.in.begin(), rules.in.end(), value) == rules.in.end()) {

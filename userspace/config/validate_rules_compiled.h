@@ -1,5 +1,5 @@
-// validate.rules of one field, read once from its options into plain structs, and the checks of single values against them.
-// A check returns the sentence that says what is wrong, or an empty string.
+// validate.rules of one field, read once from its options into plain structs, and the checks of single values
+// against them. A check returns the sentence that says what is wrong, or an empty string.
 #pragma once
 #include <re2/re2.h>
 
@@ -25,12 +25,23 @@ struct NumberRules {
 };
 
 enum class TextForm : uint8_t {
-  kAny, kEmail, kHostname, kIp, kIpv4, kIpv6, kUri, kUriRef, kAddress, kUuid, kHeaderName, kHeaderValue,
+  kAny,
+  kEmail,
+  kHostname,
+  kIp,
+  kIpv4,
+  kIpv6,
+  kUri,
+  kUriRef,
+  kAddress,
+  kUuid,
+  kHeaderName,
+  kHeaderValue,
 };
 
 struct TextRules {  // of strings and bytes
   std::optional<std::string> is;
-  std::optional<uint64_t> len, min_len, max_len;          // code points; bytes for a bytes field
+  std::optional<uint64_t> len, min_len, max_len;  // code points; bytes for a bytes field
   std::optional<uint64_t> len_bytes, min_bytes, max_bytes;
   std::unique_ptr<re2::RE2> pattern;
   std::optional<std::string> prefix, suffix, contains, not_contains;
@@ -42,14 +53,15 @@ struct TextRules {  // of strings and bytes
 struct FieldRules {
   enum class Unit : uint8_t { kPlain, kDuration, kTimestamp };
 
-  bool required = false;      // message, any, duration, timestamp
-  bool skip = false;          // do not look into the message
+  bool required = false;  // message, any, duration, timestamp
+  bool skip = false;      // do not look into the message
   bool ignore_empty = false;
   bool defined_only = false;  // of an enum
   bool unique = false;        // of a list
   Unit unit = Unit::kPlain;
-  std::unique_ptr<NumberRules> number;  // numbers, enums, booleans (0 and 1), durations and timestamps in nanoseconds
-  std::unique_ptr<TextRules> text;      // also the type URL of an Any
+  std::unique_ptr<NumberRules>
+      number;  // numbers, enums, booleans (0 and 1), durations and timestamps in nanoseconds
+  std::unique_ptr<TextRules> text;               // also the type URL of an Any
   std::optional<uint64_t> min_items, max_items;  // of a list or map
   std::unique_ptr<FieldRules> items, keys;       // of a list or the values of a map; of the keys of a map
 };

@@ -47,12 +47,14 @@ bool is_small_integer(std::string_view text) {
   }
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc{} || end != text.data() + text.size() || text.empty() || text.front() == '-') return false;
+  if (error != std::errc{} || end != text.data() + text.size() || text.empty() || text.front() == '-')
+    return false;
   if (negative) value = -value;
   return value >= std::numeric_limits<int32_t>::min() && value <= std::numeric_limits<int32_t>::max();
 }
 
-// The length of the UTF-8 sequence at the front, 0 when it is not one (RFC 3629: no surrogates, nothing overlong).
+// The length of the UTF-8 sequence at the front, 0 when it is not one (RFC 3629: no surrogates, nothing
+// overlong).
 size_t utf8_length(std::string_view text) {
   const auto at = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
   const auto tail = [&](size_t i) { return (at(i) & 0xc0u) == 0x80u; };
@@ -83,33 +85,53 @@ const Member* Node::find(std::string_view key) const {
 
 std::string Node::describe() const {
   switch (kind) {
-    case Kind::kNull: return "nothing";
-    case Kind::kSequence: return "a list";
-    case Kind::kMap: return "a mapping";
-    case Kind::kScalar: break;
+    case Kind::kNull:
+      return "nothing";
+    case Kind::kSequence:
+      return "a list";
+    case Kind::kMap:
+      return "a mapping";
+    case Kind::kScalar:
+      break;
   }
   std::string shown = text.substr(0, 60);
   if (text.size() > 60) shown += "...";
   switch (scalar_type(*this)) {
-    case ScalarType::kBool: return "the boolean " + shown;
-    case ScalarType::kNumber: return "the number " + shown;
-    case ScalarType::kText: break;
+    case ScalarType::kBool:
+      return "the boolean " + shown;
+    case ScalarType::kNumber:
+      return "the number " + shown;
+    case ScalarType::kText:
+      break;
   }
   return "the text '" + shown + "'";
 }
 
 ScalarType scalar_type(const Node& node) {
   switch (node.style) {
-    case Node::Style::kString: return ScalarType::kText;
-    case Node::Style::kNumber: return ScalarType::kNumber;
-    case Node::Style::kBool: return ScalarType::kBool;
-    case Node::Style::kPlain: break;
+    case Node::Style::kString:
+      return ScalarType::kText;
+    case Node::Style::kNumber:
+      return ScalarType::kNumber;
+    case Node::Style::kBool:
+      return ScalarType::kBool;
+    case Node::Style::kPlain:
+      break;
   }
   if (is_one_of(node.text, kTrueWords) || is_one_of(node.text, kFalseWords)) return ScalarType::kBool;
   return is_small_integer(node.text) ? ScalarType::kNumber : ScalarType::kText;
 }
 
-bool bool_of(const Node& node) { return is_one_of(node.text, kTrueWords); }
+bool bool_of(const Node& node) {
+  return is_one_of(node.text, kTrueWords);
+}
+
+bool is_placeholder(std::string_view text) {
+  const bool dots = text.find("...") != std::string_view::npos &&
+                    text.find_first_not_of(". <>()[]#") == std::string_view::npos;
+  return dots || (text.starts_with("{{") && text.ends_with("}}")) ||
+         (text.starts_with("${") && text.ends_with('}')) || (text.starts_with('<') && text.ends_with('>'));
+}
 
 Node* Document::make(Node::Kind kind, Place place) {
   Node& node = nodes_.emplace_back();
@@ -120,14 +142,16 @@ Node* Document::make(Node::Kind kind, Place place) {
 
 bool check_text(std::string_view text, uint16_t file, const TreeLimits& limits, Diagnostics& diagnostics) {
   if (text.size() > limits.bytes) {
-    diagnostics.error_at({1, 1, file}, "", "the file is longer than " + std::to_string(limits.bytes) + " bytes");
+    diagnostics.error_at({1, 1, file}, "",
+                         "the file is longer than " + std::to_string(limits.bytes) + " bytes");
     return false;
   }
   Place place{1, 1, file};
   while (!text.empty()) {
     const size_t length = utf8_length(text);
     if (length == 0 || text.front() == '\0') {
-      diagnostics.error_at(place, "", length == 0 ? "not valid UTF-8" : "a NUL byte", "the file must be text in UTF-8");
+      diagnostics.error_at(place, "", length == 0 ? "not valid UTF-8" : "a NUL byte",
+                           "the file must be text in UTF-8");
       return false;
     }
     if (text.front() == '\n') {

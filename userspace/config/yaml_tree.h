@@ -1,8 +1,8 @@
-// A YAML or JSON document as a tree whose every node knows its line and column. Anchors are shared, not copied: the tree is
-// a graph without cycles. Merge keys (<<) are folded in, keys tagged !ignore are gone, a key written twice is an error.
-// Scalars stay text; what a plain one means (null, boolean, number) is resolved the way Envoy's loader does, so that what
-// runs there means the same here. Limits stand against hostile input: bytes, nesting, and nodes reached through aliases.
-// Owned by the Document; main thread.
+// A YAML or JSON document as a tree whose every node knows its line and column. Anchors are shared, not
+// copied: the tree is a graph without cycles. Merge keys (<<) are folded in, keys tagged !ignore are gone, a
+// key written twice is an error. Scalars stay text; what a plain one means (null, boolean, number) is
+// resolved the way Envoy's loader does, so that what runs there means the same here. Limits stand against
+// hostile input: bytes, nesting, and nodes reached through aliases. Owned by the Document; main thread.
 #pragma once
 #include <deque>
 #include <string>
@@ -29,9 +29,9 @@ struct Node {
   Style style = Style::kString;
   bool complete = true;  // false while its end has not been read
   Place place;
-  uint32_t weight = 1;   // nodes reached from here, aliases followed
-  std::string text;              // of a scalar
-  std::vector<Member> members;   // of a sequence or a map
+  uint32_t weight = 1;          // nodes reached from here, aliases followed
+  std::string text;             // of a scalar
+  std::vector<Member> members;  // of a sequence or a map
 
   bool is_null() const { return kind == Kind::kNull; }
   bool is_scalar() const { return kind == Kind::kScalar; }
@@ -42,11 +42,15 @@ struct Node {
   std::string describe() const;
 };
 
-// What a scalar is to a loader without a schema. Envoy's reads a plain YAML scalar as a boolean (true, yes, on, y, ...), as
-// a number when it is an integer of 32 bits, and as text otherwise, so fractions and large integers are text.
+// What a scalar is to a loader without a schema. Envoy's reads a plain YAML scalar as a boolean (true, yes,
+// on, y, ...), as a number when it is an integer of 32 bits, and as text otherwise, so fractions and large
+// integers are text.
 enum class ScalarType : uint8_t { kText, kBool, kNumber };
 ScalarType scalar_type(const Node& node);
 bool bool_of(const Node& node);  // of a kBool
+// Text that stands for something left out or filled in by a template: "...", "{{ port }}", "${PORT}",
+// "<address>".
+bool is_placeholder(std::string_view text);
 
 struct TreeLimits {
   size_t bytes = 256u << 20;

@@ -1,4 +1,5 @@
-// YAML through yaml-cpp's event interface, the only one that gives a mark for everything. Its exceptions end here.
+// YAML through yaml-cpp's event interface, the only one that gives a mark for everything. Its exceptions end
+// here.
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
@@ -29,19 +30,37 @@ class ViewBuffer : public std::streambuf {
 
 class TreeHandler : public YAML::EventHandler {
  public:
-  TreeHandler(uint16_t file, Document& document, Diagnostics& diagnostics)
-      : file_(file), document_(document), diagnostics_(diagnostics) {}
+  TreeHandler(std::string_view text, uint16_t file, Document& document, Diagnostics& diagnostics)
+      : text_(text), file_(file), document_(document), diagnostics_(diagnostics) {}
+
+  // yaml-cpp ends a quoted scalar at the end of the file without a word; only the last one can be open.
+  void check_last_quote() {
+    if (last_quoted_ >= text_.size()) return;
+    const char quote = text_[last_quoted_];
+    if (quote != '"' && quote != '\'') return;
+    for (size_t i = last_quoted_ + 1; i < text_.size(); ++i) {
+      const bool escape = quote == '"' ? text_[i] == '\\' : text_.substr(i, 2) == "''";
+      if (escape) {
+        ++i;
+      } else if (text_[i] == quote) {
+        return;
+      }
+    }
+    diagnostics_.error_at(last_quoted_place_, "", "a quote that is never closed");
+  }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     if (document_.root() != nullptr) {
-      fail(place_of(mark), "a second YAML document starts here", "write one document, without '---' or '...' inside");
+      fail(place_of(mark), "a second YAML document starts here",
+           "write one document, without '---' or '...' inside");
     }
     anchors_.clear();
   }
   void OnDocumentEnd() override {}
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    Node* node = document_.make(Node::Kind::kNull, place_of(mark));
+    const bool item = !levels_.empty() && levels_.back().node->is_sequence();
+    Node* node = document_.make(Node::Kind::kNull, item ? place_of_dash(mark) : place_of(mark));
     remember(anchor, node);
     attach(node);
   }
@@ -54,13 +73,18 @@ class TreeHandler : public YAML::EventHandler {
     const bool plain = tag.empty() || tag == "?" || (tag != "!" && tag != "tag:yaml.org,2002:str");
     node->style = plain ? Node::Style::kPlain : Node::Style::kString;
     if (tag == "tag:yaml.org,2002:null") node->kind = Node::Kind::kNull;
+    if (!plain) {
+      last_quoted_ = static_cast<size_t>(mark.pos);
+      last_quoted_place_ = node->place;
+    }
     remember(anchor, node);
     attach(node, tag == "!ignore");
   }
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     const auto found = anchors_.find(anchor);
-    if (found == anchors_.end() || !found->second->complete) fail(place_of(mark), "an alias inside its own anchor");
+    if (found == anchors_.end() || !found->second->complete)
+      fail(place_of(mark), "an alias inside its own anchor");
     alias_nodes_ += found->second->weight;
     if (alias_nodes_ > document_.limits().alias_nodes) {
       fail(place_of(mark),
@@ -86,15 +110,30 @@ class TreeHandler : public YAML::EventHandler {
  private:
   struct Level {
     Node* node = nullptr;
-    bool ignored_key = false;           // the key waiting for its value is tagged !ignore
-    const Node* key = nullptr;          // waiting for its value
+    bool ignored_key = false;   // the key waiting for its value is tagged !ignore
+    const Node* key = nullptr;  // waiting for its value
     std::unordered_set<std::string_view> keys;
     std::vector<Member> merges;
   };
 
   Place place_of(const YAML::Mark& mark) const {
     if (mark.is_null()) return {1, 1, file_};
-    return {static_cast<uint32_t>(mark.line + 1), static_cast<uint16_t>(std::min(mark.column + 1, 65535)), file_};
+    return {static_cast<uint32_t>(mark.line + 1), static_cast<uint16_t>(std::min(mark.column + 1, 65535)),
+            file_};
+  }
+
+  // An empty item is marked where the next thing begins; its dash stands before that.
+  Place place_of_dash(const YAML::Mark& mark) const {
+    const size_t end = std::min(static_cast<size_t>(std::max(mark.pos, 0)), text_.size());
+    const size_t dash = text_.substr(0, end).find_last_not_of(" \t\r\n");
+    if (dash == std::string_view::npos || text_[dash] != '-') return place_of(mark);
+    const auto lines = std::count(text_.begin() + static_cast<ptrdiff_t>(dash),
+                                  text_.begin() + static_cast<ptrdiff_t>(end), '\n');
+    const size_t line_start = text_.substr(0, dash).rfind('\n') + 1;  // npos + 1 is the first line's 0
+    Place place = place_of(mark);
+    place.line -= static_cast<uint32_t>(lines);
+    place.column = static_cast<uint16_t>(std::min<size_t>(dash - line_start + 1, 65535));
+    return place;
   }
 
   [[noreturn]] void fail(Place place, std::string what, std::string hint = {}) {
@@ -191,12 +230,15 @@ class TreeHandler : public YAML::EventHandler {
     }
   }
 
+  std::string_view text_;
   uint16_t file_;
   Document& document_;
   Diagnostics& diagnostics_;
   std::vector<Level> levels_;
   std::unordered_map<YAML::anchor_t, const Node*> anchors_;
   uint64_t alias_nodes_ = 0;
+  size_t last_quoted_ = std::string_view::npos;  // where the last scalar began that is not plain
+  Place last_quoted_place_;
 };
 
 std::string_view line_of(std::string_view text, uint32_t line) {
@@ -215,7 +257,8 @@ std::string_view trimmed(std::string_view text) {
 }
 
 // yaml-cpp's own words are terse; where the line shows the reason, say it.
-void report_syntax(const YAML::Exception& error, std::string_view text, uint16_t file, Diagnostics& diagnostics) {
+void report_syntax(const YAML::Exception& error, std::string_view text, uint16_t file,
+                   Diagnostics& diagnostics) {
   Place place{1, 1, file};
   if (!error.mark.is_null()) {
     place.line = static_cast<uint32_t>(error.mark.line + 1);
@@ -242,10 +285,12 @@ bool parse_yaml(std::string_view text, uint16_t file, Document& document, Diagno
   if (!check_text(text, file, document.limits(), diagnostics)) return false;
   ViewBuffer buffer(text);
   std::istream stream(&buffer);
-  TreeHandler handler(file, document, diagnostics);
+  TreeHandler handler(text, file, document, diagnostics);
   try {
     YAML::Parser parser(stream);
-    while (parser.HandleNextDocument(handler)) {}
+    while (parser.HandleNextDocument(handler)) {
+    }
+    handler.check_last_quote();
   } catch (const Stop&) {
     return false;
   } catch (const YAML::Exception& error) {

@@ -1,7 +1,7 @@
 #include "config/loader.h"
 
-#include <google/protobuf/util/json_util.h>
 #include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -67,7 +67,8 @@ static_resources:
 
 Hcm hcm_of(const Loaded& loaded) {
   Hcm hcm;
-  loaded.bootstrap().static_resources().listeners(0).filter_chains(0).filters(0).typed_config().UnpackTo(&hcm);
+  loaded.bootstrap().static_resources().listeners(0).filter_chains(0).filters(0).typed_config().UnpackTo(
+      &hcm);
   return hcm;
 }
 
@@ -153,8 +154,9 @@ TEST(Loader, SaysWhyAFileCannotBeRead) {
 
 TEST(Loader, MergesConfigYamlOverTheFile) {
   LoadOptions options;
-  options.config_yaml = "admin: {address: {socket_address: {address: ::1, port_value: 9902}}}\n"
-                        "static_resources:\n  clusters: [{name: second, connect_timeout: 1s}]\n";
+  options.config_yaml =
+      "admin: {address: {socket_address: {address: ::1, port_value: 9902}}}\n"
+      "static_resources:\n  clusters: [{name: second, connect_timeout: 1s}]\n";
   const Loaded loaded = load(kQuickStart, options);
   ASSERT_TRUE(loaded.ok()) << loaded.diagnostics().to_string();
   EXPECT_THAT(loaded.bootstrap().admin().DebugString(), HasSubstr("/tmp/admin_access.log"));
@@ -165,8 +167,9 @@ TEST(Loader, MergesConfigYamlOverTheFile) {
 
 TEST(Loader, KeepsThePlacesOfBothSidesOfAMerge) {
   LoadOptions options;
-  options.config_yaml = "admin: {address: {socket_address: {address: ::1, port_value: 9902}}}\n"
-                        "static_resources:\n  clusters: [{name: second, connect_timeout: 1s}]\n";
+  options.config_yaml =
+      "admin: {address: {socket_address: {address: ::1, port_value: 9902}}}\n"
+      "static_resources:\n  clusters: [{name: second, connect_timeout: 1s}]\n";
   Loaded loaded = load(kQuickStart, options);
   const auto complaint_at = [&](std::string_view path) {
     Diagnostics diagnostics = loaded.diagnostics();
@@ -201,13 +204,16 @@ static_resources:
     lb_policy: ROUND_ROBBIN
 )");
   EXPECT_EQ(said,
-            "envoy.yaml:2:12: admin.address: a mapping (Address) is expected, not the text ':9001'; it has the fields "
+            "envoy.yaml:2:12: admin.address: a mapping (Address) is expected, not the text ':9001'; it has "
+            "the fields "
             "socket_address, pipe, envoy_internal_address\n"
             "envoy.yaml:3:1: static_resource: unknown field of Bootstrap; did you mean 'static_resources'?\n"
             "envoy.yaml:6:11: static_resources.clusters[0].name: must not be empty\n"
-            "envoy.yaml:7:22: static_resources.clusters[0].connect_timeout: a duration is expected, not the number 5; a "
+            "envoy.yaml:7:22: static_resources.clusters[0].connect_timeout: a duration is expected, not the "
+            "number 5; a "
             "duration is a number of seconds and an s: \"0.25s\", \"90s\"\n"
-            "envoy.yaml:8:16: static_resources.clusters[0].lb_policy: 'ROUND_ROBBIN' is not a value of LbPolicy; did you "
+            "envoy.yaml:8:16: static_resources.clusters[0].lb_policy: 'ROUND_ROBBIN' is not a value of "
+            "LbPolicy; did you "
             "mean 'ROUND_ROBIN'?\n");
 }
 
@@ -224,7 +230,8 @@ TEST(Loader, RefusesAnUnknownFieldUnlessToldNotTo) {
 
 TEST(Loader, PointsAtAPlaceholder) {
   EXPECT_EQ(complaints("static_resources:\n  listeners:\n  - ...\n"),
-            "envoy.yaml:3:5: static_resources.listeners[0]: '...' is a placeholder, Listener belongs here; it has the "
+            "envoy.yaml:3:5: static_resources.listeners[0]: '...' is a placeholder, Listener belongs here; "
+            "it has the "
             "fields name, address, additional_addresses, stat_prefix, filter_chains, filter_chain_matcher, "
             "use_original_dst, default_filter_chain, per_connection_buffer_limit_bytes, metadata, ...\n");
   EXPECT_THAT(complaints("static_resources:\n  listeners:\n  - name: x\n    ...\n"),
@@ -235,28 +242,34 @@ TEST(Loader, PointsAtAPlaceholder) {
 TEST(Loader, PointsIntoThePackedConfigurationOfAFilter) {
   std::string yaml(kQuickStart);
   yaml.replace(yaml.find("domains: [\"*\"]"), 14, "domain: [\"*\"] ");
-  EXPECT_THAT(complaints(yaml),
-              HasSubstr("envoy.yaml:21:15: static_resources.listeners[0].filter_chains[0].filters[0].typed_config."
-                        "route_config.virtual_hosts[0].domain: unknown field of VirtualHost; did you mean 'domains'?"));
+  EXPECT_THAT(
+      complaints(yaml),
+      HasSubstr(
+          "envoy.yaml:21:15: static_resources.listeners[0].filter_chains[0].filters[0].typed_config."
+          "route_config.virtual_hosts[0].domain: unknown field of VirtualHost; did you mean 'domains'?"));
 }
 
 TEST(Loader, SaysThatTheV2WayToConfigureIsGone) {
-  EXPECT_THAT(complaints("static_resources:\n  listeners:\n  - filter_chains:\n    - filters:\n"
-                         "      - name: envoy.filters.network.http_connection_manager\n        config: {}\n"),
-              HasSubstr("envoy.yaml:6:9: static_resources.listeners[0].filter_chains[0].filters[0].config: 'config' is the "
-                        "v2 way to configure an extension, which Envoy v3 has not; write typed_config with an '@type'"));
+  EXPECT_THAT(
+      complaints("static_resources:\n  listeners:\n  - filter_chains:\n    - filters:\n"
+                 "      - name: envoy.filters.network.http_connection_manager\n        config: {}\n"),
+      HasSubstr(
+          "envoy.yaml:6:9: static_resources.listeners[0].filter_chains[0].filters[0].config: 'config' is the "
+          "v2 way to configure an extension, which Envoy v3 has not; write typed_config with an '@type'"));
 }
 
 TEST(Loader, GuessesWrongIndentation) {
-  EXPECT_THAT(complaints("static_resources:\n  clusters:\n  - name: a\n    load_assignment:\n      cluster_name: a\n"
-                         "      lb_policy: RANDOM\n"),
-              HasSubstr("lb_policy: unknown field of ClusterLoadAssignment; 'lb_policy' is a field of Cluster around it: "
-                        "look at the indentation"));
+  EXPECT_THAT(
+      complaints("static_resources:\n  clusters:\n  - name: a\n    load_assignment:\n      cluster_name: a\n"
+                 "      lb_policy: RANDOM\n"),
+      HasSubstr(
+          "lb_policy: unknown field of ClusterLoadAssignment; 'lb_policy' is a field of Cluster around it: "
+          "look at the indentation"));
 }
 
 TEST(Loader, ReadsTextFormatWithItsLines) {
-  const Loaded loaded = load_bootstrap_text("node {\n  id: \"n\"\n}\nadmin {\n  profile_path: \"p\"\n}\n", "b.pb_text",
-                                            ConfigFormat::kProtobufText);
+  const Loaded loaded = load_bootstrap_text("node {\n  id: \"n\"\n}\nadmin {\n  profile_path: \"p\"\n}\n",
+                                            "b.pb_text", ConfigFormat::kProtobufText);
   ASSERT_TRUE(loaded.ok()) << loaded.diagnostics().to_string();
   EXPECT_EQ(loaded.position_of("node.id").line, 2u);
   EXPECT_EQ(loaded.position_of("admin.profile_path").line, 5u);
@@ -265,8 +278,9 @@ TEST(Loader, ReadsTextFormatWithItsLines) {
 }
 
 TEST(Loader, RefusesBytesThatAreNoBootstrap) {
-  EXPECT_THAT(load_bootstrap_text("\xff\xff\xff\xff", "b.pb", ConfigFormat::kProtobuf).diagnostics().to_string(),
-              HasSubstr("b.pb: not a Bootstrap in protobuf's wire format"));
+  EXPECT_THAT(
+      load_bootstrap_text("\xff\xff\xff\xff", "b.pb", ConfigFormat::kProtobuf).diagnostics().to_string(),
+      HasSubstr("b.pb: not a Bootstrap in protobuf's wire format"));
 }
 
 }  // namespace
