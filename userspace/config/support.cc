@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "config/api_pool.h"
+#include "config/diagnostics.h"
 
 namespace millrace::config {
 namespace {
@@ -92,21 +93,17 @@ class Walk {
   SupportFindings findings;
 
  private:
-  void field(const pb::Message& message, const pb::FieldDescriptor& field,
-             const SupportedField& rule);
+  void field(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule);
   void map(const pb::Message& message, const pb::FieldDescriptor& field);
   void any(const pb::Message& any);
-  void check_value(const pb::Message& message, const pb::FieldDescriptor& field,
-                   const SupportedField& rule);
+  void check_value(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule);
   void unsupported(std::string what) { findings.unsupported.push_back({path_, std::move(what)}); }
   void ignored(std::string why) { findings.ignored.push_back({path_, std::move(why)}); }
 
   // Extends the path for the life of the object.
   class Step {
    public:
-    Step(std::string* path, std::string_view text) : path_(path), size_(path->size()) {
-      *path += text;
-    }
+    Step(std::string* path, std::string_view text) : path_(path), size_(path->size()) { *path += text; }
     ~Step() { path_->resize(size_); }
     Step(const Step&) = delete;
     Step& operator=(const Step&) = delete;
@@ -115,9 +112,7 @@ class Walk {
     std::string* path_;
     size_t size_;
   };
-  Step into_field(const pb::FieldDescriptor& field) {
-    return Step(&path_, (path_.empty() ? "" : ".") + field.name());
-  }
+  Step into_field(const pb::FieldDescriptor& field) { return Step(&path_, (path_.empty() ? "" : ".") + field.name()); }
   Step into_item(size_t index) { return Step(&path_, "[" + std::to_string(index) + "]"); }
 
   // protobuf limits the nesting of what it parses, but starts anew with each Any.
@@ -146,8 +141,7 @@ void Walk::walk(const pb::Message& message) {
   }
 }
 
-void Walk::field(const pb::Message& message, const pb::FieldDescriptor& field,
-                 const SupportedField& rule) {
+void Walk::field(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule) {
   const pb::Reflection& reflection = *message.GetReflection();
   if (!rule.values.empty()) check_value(message, field, rule);
   if (field.is_map()) return map(message, field);
@@ -169,8 +163,7 @@ void Walk::map(const pb::Message& message, const pb::FieldDescriptor& field) {
   const pb::FieldDescriptor& key = *field.message_type()->map_key();
   const pb::FieldDescriptor& content = *field.message_type()->map_value();
   if (content.cpp_type() != pb::FieldDescriptor::CPPTYPE_MESSAGE) return;
-  if (key.cpp_type() != pb::FieldDescriptor::CPPTYPE_STRING)
-    return unsupported(std::string(kNotYet));
+  if (key.cpp_type() != pb::FieldDescriptor::CPPTYPE_STRING) return unsupported(std::string(kNotYet));
   const pb::Reflection& reflection = *message.GetReflection();
   std::map<std::string, const pb::Message*> entries;
   for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
@@ -185,8 +178,7 @@ void Walk::map(const pb::Message& message, const pb::FieldDescriptor& field) {
 
 void Walk::any(const pb::Message& any) {
   const pb::Reflection& reflection = *any.GetReflection();
-  const std::string url =
-      reflection.GetString(any, any.GetDescriptor()->FindFieldByName("type_url"));
+  const std::string url = reflection.GetString(any, any.GetDescriptor()->FindFieldByName("type_url"));
   if (url.empty()) return;
   const pb::Descriptor* type = ApiPool::get().find_message_by_url(url);
   if (type == nullptr) return unsupported("unknown type " + url);
@@ -195,8 +187,7 @@ void Walk::any(const pb::Message& any) {
     return unsupported(type->full_name() + ": " + std::string(kNotYet));
   }
   const std::unique_ptr<pb::Message> content = ApiPool::get().new_message(*type);
-  if (!content->ParseFromString(
-          reflection.GetString(any, any.GetDescriptor()->FindFieldByName("value")))) {
+  if (!content->ParseFromString(reflection.GetString(any, any.GetDescriptor()->FindFieldByName("value")))) {
     return unsupported("does not parse as " + type->full_name());
   }
   if (any_depth_ == kAnyDepthMax)
@@ -207,8 +198,7 @@ void Walk::any(const pb::Message& any) {
 }
 
 // The one value of an enum, a bool or a BoolValue against those the rule allows.
-void Walk::check_value(const pb::Message& message, const pb::FieldDescriptor& field,
-                       const SupportedField& rule) {
+void Walk::check_value(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule) {
   const pb::Reflection& reflection = *message.GetReflection();
   std::string text;
   if (field.cpp_type() == pb::FieldDescriptor::CPPTYPE_ENUM) {
@@ -226,8 +216,7 @@ void Walk::check_value(const pb::Message& message, const pb::FieldDescriptor& fi
   unsupported(text + " is " + std::string(kNotYet) + "; supported: " + joined(rule.values));
 }
 
-void append_list(const char* title, const std::vector<std::string>& items, const char* separator,
-                 std::string* out) {
+void append_list(const char* title, const std::vector<std::string>& items, const char* separator, std::string* out) {
   if (items.empty()) return;
   *out += "- ";
   *out += title;
@@ -242,8 +231,7 @@ void append_list(const char* title, const std::vector<std::string>& items, const
 }  // namespace
 
 const SupportedField* SupportedMessage::find(std::string_view field) const {
-  const auto it = std::find_if(fields.begin(), fields.end(),
-                               [field](const auto& f) { return f.name == field; });
+  const auto it = std::find_if(fields.begin(), fields.end(), [field](const auto& f) { return f.name == field; });
   return it == fields.end() ? nullptr : &*it;
 }
 
@@ -266,8 +254,7 @@ std::vector<SupportedMessage> parse_support_table(std::string_view source) {
     MILLRACE_ASSERT(ignored == (colon != std::string_view::npos));
     for (size_t i = ignored ? 1 : 0; i < words.size(); ++i) {
       SupportedField field = parse_field(words[i]);
-      if (ignored)
-        field.ignored_because = std::string(line.substr(line.find_first_not_of(' ', colon + 1)));
+      if (ignored) field.ignored_because = std::string(line.substr(line.find_first_not_of(' ', colon + 1)));
       fields.push_back(std::move(field));
     }
   }
@@ -280,6 +267,12 @@ SupportFindings check_support(const pb::Message& message) {
   return std::move(walk.findings);
 }
 
+std::vector<SupportNote> enforce_support(const pb::Message& message, Diagnostics& diagnostics) {
+  SupportFindings findings = check_support(message);
+  for (SupportNote& note : findings.unsupported) diagnostics.error(note.path, std::move(note.what));
+  return std::move(findings.ignored);
+}
+
 std::string support_table_markdown() {
   std::string out = "# What Millrace supports of Envoy's v3 API\n";
   for (const SupportedMessage& message : parse_support_table(support_table_source())) {
@@ -288,16 +281,14 @@ std::string support_table_markdown() {
       if (!field.ignored_because.empty()) {
         without_effect.push_back("`" + field.name + "` (" + field.ignored_because + ")");
       } else {
-        honoured.push_back("`" + field.name + "`" +
-                           (field.values.empty() ? "" : " (" + joined(field.values) + ")") +
+        honoured.push_back("`" + field.name + "`" + (field.values.empty() ? "" : " (" + joined(field.values) + ")") +
                            (field.first_only ? " (the first)" : ""));
       }
     }
     const pb::Descriptor* type = ApiPool::get().find_message(message.name);
     MILLRACE_ASSERT(type != nullptr);
     for (int i = 0; i < type->field_count(); ++i) {
-      if (message.find(type->field(i)->name()) == nullptr)
-        not_yet.push_back("`" + type->field(i)->name() + "`");
+      if (message.find(type->field(i)->name()) == nullptr) not_yet.push_back("`" + type->field(i)->name() + "`");
     }
     out += "\n## " + message.name + "\n\n";
     append_list("honoured", honoured, ", ", &out);

@@ -14,6 +14,8 @@ class Message;
 
 namespace millrace::config {
 
+class Diagnostics;
+
 // A set field by its path, as the loader's diagnostics know it:
 // static_resources.listeners[0].filter_chains[0].filters[0].typed_config.rds,
 // metadata.filter_metadata["envoy.lb"].
@@ -24,12 +26,16 @@ struct SupportNote {
 
 struct SupportFindings {
   std::vector<SupportNote> unsupported;  // the configuration cannot run as it is meant
-  std::vector<SupportNote> ignored;  // accepted; the field changes nothing here, `what` says why
+  std::vector<SupportNote> ignored;      // accepted; the field changes nothing here, `what` says why
 };
 
 // Everything set in the message, contents of Any included, that Millrace does not honour. Paths
 // start below the message.
 [[nodiscard]] SupportFindings check_support(const google::protobuf::Message& message);
+
+// The same for a loaded configuration: what is unsupported becomes an error with its place; returns what
+// is ignored, for --mode validate to list.
+std::vector<SupportNote> enforce_support(const google::protobuf::Message& message, Diagnostics& diagnostics);
 
 // Per message: what is honoured, what has no effect and why, and what Envoy has beyond that.
 // Markdown.

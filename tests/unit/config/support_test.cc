@@ -8,6 +8,7 @@
 #include <set>
 
 #include "config/api_pool.h"
+#include "config/loader.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/endpoint/v3/endpoint_components.pb.h"
@@ -43,8 +44,7 @@ TEST(SupportTable, NamesOnlyMessagesAndFieldsThatExist) {
     std::set<std::string> fields;
     for (const SupportedField& field : message.fields) {
       EXPECT_NE(type->FindFieldByName(field.name), nullptr) << message.name << "." << field.name;
-      EXPECT_TRUE(fields.insert(field.name).second)
-          << message.name << "." << field.name << " is there twice";
+      EXPECT_TRUE(fields.insert(field.name).second) << message.name << "." << field.name << " is there twice";
     }
   }
 }
@@ -55,8 +55,7 @@ TEST(SupportTable, NamesOnlyValuesThatExist) {
       const auto* type = ApiPool::get().find_message(message.name)->FindFieldByName(field.name);
       for (const std::string& value : field.values) {
         if (type->enum_type() != nullptr) {
-          EXPECT_NE(type->enum_type()->FindValueByName(value), nullptr)
-              << message.name << "." << field.name << value;
+          EXPECT_NE(type->enum_type()->FindValueByName(value), nullptr) << message.name << "." << field.name << value;
         } else {
           EXPECT_TRUE(value == "true" || value == "false") << message.name << "." << field.name;
           EXPECT_TRUE(type->type() == pb::FieldDescriptor::TYPE_BOOL ||
@@ -115,13 +114,11 @@ TEST(CheckSupport, LooksIntoAny) {
   HttpConnectionManager manager;
   manager.set_stat_prefix("http");
   manager.mutable_rds();
-  manager.add_http_filters()->mutable_typed_config()->PackFrom(
-      envoy::extensions::filters::http::router::v3::Router());
+  manager.add_http_filters()->mutable_typed_config()->PackFrom(envoy::extensions::filters::http::router::v3::Router());
   Listener* listener = bootstrap.mutable_static_resources()->add_listeners();
   listener->add_filter_chains()->add_filters()->mutable_typed_config()->PackFrom(manager);
-  EXPECT_THAT(
-      paths(check_support(bootstrap).unsupported),
-      ElementsAre("static_resources.listeners[0].filter_chains[0].filters[0].typed_config.rds"));
+  EXPECT_THAT(paths(check_support(bootstrap).unsupported),
+              ElementsAre("static_resources.listeners[0].filter_chains[0].filters[0].typed_config.rds"));
 }
 
 TEST(CheckSupport, NamesTypesItDoesNotHave) {
@@ -130,8 +127,7 @@ TEST(CheckSupport, NamesTypesItDoesNotHave) {
   any->set_type_url("type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz");
   const SupportFindings findings = check_support(manager);
   EXPECT_THAT(paths(findings.unsupported), ElementsAre("http_filters[0].typed_config"));
-  EXPECT_THAT(findings.unsupported[0].what,
-              HasSubstr("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"));
+  EXPECT_THAT(findings.unsupported[0].what, HasSubstr("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"));
   EXPECT_THAT(findings.unsupported[0].what, HasSubstr("not supported by Millrace yet"));
 
   any->set_type_url("type.googleapis.com/com.example.Mine");
@@ -167,10 +163,8 @@ TEST(CheckSupport, ListsIgnoredFieldsWithTheirReasonAndDoesNotLookInside) {
 TEST(CheckSupport, WritesMapKeysInQuotesAndInOrder) {
   Cluster cluster;
   auto& options = *cluster.mutable_typed_extension_protocol_options();
-  options["b.options"].set_type_url(
-      "x/envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions");
-  options["a.options"].set_type_url(
-      "x/envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions");
+  options["b.options"].set_type_url("x/envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions");
+  options["a.options"].set_type_url("x/envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions");
   EXPECT_THAT(paths(check_support(cluster).unsupported),
               ElementsAre("typed_extension_protocol_options[\"a.options\"]",
                           "typed_extension_protocol_options[\"b.options\"]"));
@@ -197,15 +191,40 @@ TEST(CheckSupport, StopsAtAnyNestedTooDeep) {
   }
   HttpConnectionManager manager;
   *manager.add_http_filters()->mutable_typed_config() = nested;
-  EXPECT_THAT(paths(check_support(manager).unsupported),
-              ElementsAre("http_filters[0].typed_config"));
+  EXPECT_THAT(paths(check_support(manager).unsupported), ElementsAre("http_filters[0].typed_config"));
+}
+
+TEST(EnforceSupport, NamesTheLineOfWhatIsUnsupportedAndReturnsWhatIsIgnored) {
+  Loaded loaded = load_bootstrap_text(R"(
+static_resources:
+  clusters:
+  - name: a
+    connect_timeout: 1s
+    dns_lookup_family: V4_ONLY
+    type: STRICT_DNS
+    load_assignment: {cluster_name: a}
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config:
+          http2_protocol_options: {}
+)",
+                                      "a.yaml", ConfigFormat::kYaml);
+  ASSERT_TRUE(loaded.ok()) << loaded.diagnostics().to_string();
+  const std::vector<SupportNote> ignored = enforce_support(loaded.message(), loaded.diagnostics());
+  EXPECT_THAT(paths(ignored), ElementsAre("static_resources.clusters[0].dns_lookup_family"));
+  EXPECT_FALSE(loaded.ok());
+  const std::string text = loaded.diagnostics().to_string();
+  EXPECT_THAT(text, HasSubstr("a.yaml:7:"));
+  EXPECT_THAT(text, HasSubstr("static_resources.clusters[0].type: STRICT_DNS is known to Envoy"));
+  EXPECT_THAT(text, HasSubstr("a.yaml:13:"));
+  EXPECT_THAT(text, HasSubstr("explicit_http_config.http2_protocol_options: known to Envoy"));
 }
 
 TEST(CheckSupport, PlainValuesAndMetadataAreHonoured) {
   envoy::config::endpoint::v3::LbEndpoint endpoint;
-  (*(*endpoint.mutable_metadata()->mutable_filter_metadata())["envoy.lb"]
-        .mutable_fields())["canary"]
-      .set_bool_value(true);
+  (*(*endpoint.mutable_metadata()->mutable_filter_metadata())["envoy.lb"].mutable_fields())["canary"].set_bool_value(
+      true);
   endpoint.mutable_load_balancing_weight()->set_value(3);
   const SupportFindings findings = check_support(endpoint);
   EXPECT_THAT(findings.unsupported, IsEmpty());
