@@ -1,6 +1,7 @@
 #include "descriptor_set.h"
 
-// The assembler reads the file (MILLRACE_API_BINPB, set by CMake): far quicker than compiling 650,000 byte literals.
+// The assembler reads the file (MILLRACE_API_BINPB, set by CMake): far quicker than compiling
+// 650,000 byte literals.
 asm(".pushsection .rodata.millrace_api,\"a\",@progbits\n"
     ".hidden millrace_api_begin\n"
     ".hidden millrace_api_end\n"
@@ -8,7 +9,8 @@ asm(".pushsection .rodata.millrace_api,\"a\",@progbits\n"
     ".globl millrace_api_end\n"
     ".balign 16\n"
     "millrace_api_begin:\n"
-    ".incbin \"" MILLRACE_API_BINPB "\"\n"
+    ".incbin \"" MILLRACE_API_BINPB
+    "\"\n"
     "millrace_api_end:\n"
     ".byte 0\n"
     ".popsection\n");

@@ -19,7 +19,10 @@ if [ ! -d "$unpacked/package/deps/envoy-api" ]; then
   mkdir -p "$cache"
   work=$(mktemp -d "$cache/fetch.XXXXXX")
   trap 'rm -rf "$work"' EXIT
-  (cd "$work" && npm pack --silent "$package" >/dev/null)
+  if ! (cd "$work" && npm pack --loglevel=error "$package" >/dev/null); then
+    echo "fetch_api: npm could not fetch $package" >&2
+    exit 1
+  fi
   if ! echo "$sha512  $(echo "$work"/*.tgz)" | sha512sum --check --status; then
     echo "fetch_api: the checksum of $package is not the pinned one" >&2
     exit 1

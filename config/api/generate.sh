@@ -1,8 +1,10 @@
 #!/bin/sh
 # Makes the API that Millrace is built with: generate.sh DEPS SOURCE OUT PARTS PROTOC MERGE_OVERLAY
-#   DEPS    unpacked deps/ tree (envoy-api, googleapis, xds)      SOURCE  config/api: stubs, overlay.txt, translated.txt
-#   OUT     gets api.binpb (every type, overlay merged in), gen/ (C++ of what is translated) and api_part_<n>.cc, n < PARTS,
-#           which include the generated sources: a few large translation units compile far quicker than ninety small ones.
+#   DEPS    unpacked deps/ tree (envoy-api, googleapis, xds)
+#   SOURCE  config/api: stubs, overlay.txt, translated.txt
+#   OUT     gets api.binpb (every type, overlay merged in), gen/ (C++ of what is translated) and
+#           api_part_<n>.cc, n < PARTS, which include the generated sources: a few large translation
+#           units compile far quicker than ninety small ones.
 set -eu
 
 deps=$1 source=$2 out=$3 parts=$4 protoc=$5 merge_overlay=$6
@@ -34,7 +36,8 @@ mkdir "$out/gen"
 # shellcheck disable=SC2046
 "$protoc" --descriptor_set_in="$out/api.binpb" --cpp_out="$out/gen" $(cat "$out/closure.txt")
 
-# Two file-static names of generated code clash when sources share a translation unit: each gets its own number.
+# Two file-static names of generated code clash when sources share a translation unit: each gets its own
+# number.
 awk -v parts="$parts" -v out="$out" '
   { sub(/\.proto$/, ""); file[NR] = $0 }
   END {

@@ -1,11 +1,13 @@
-// Build tool: merges overlay.txt (what Envoy's API gained since the fetched protos) into their FileDescriptorSet.
+// Build tool: merges overlay.txt (what Envoy's API gained since the fetched protos) into their
+// FileDescriptorSet.
 //
 //   merge_overlay BASE.binpb OVERLAY.txt ROOTS.txt OUT.binpb CLOSURE.txt
 //
-// OUT holds every file of BASE plus the new ones, imports before importers, each checked by building it in a DescriptorPool.
-// CLOSURE lists the files that the protos of ROOTS need, roots included: those C++ is generated for. Options such as
-// (validate.rules) are extensions this program does not know; protobuf keeps them as unknown fields, byte for byte.
-// Any contradiction between overlay and base (a number taken, a type nobody defines) ends the build with its line.
+// OUT holds every file of BASE plus the new ones, imports before importers, each checked by
+// building it in a DescriptorPool. CLOSURE lists the files that the protos of ROOTS need, roots
+// included: those C++ is generated for. Options such as (validate.rules) are extensions this
+// program does not know; protobuf keeps them as unknown fields, byte for byte. Any contradiction
+// between overlay and base (a number taken, a type nobody defines) ends the build with its line.
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
 
@@ -59,13 +61,14 @@ std::pair<std::string, std::string> split_last(const std::string& name) {
 const std::map<std::string, pb::FieldDescriptorProto::Type>& scalars() {
   using F = pb::FieldDescriptorProto;
   static const std::map<std::string, F::Type> table = {
-      {"double", F::TYPE_DOUBLE}, {"float", F::TYPE_FLOAT},   {"int64", F::TYPE_INT64}, {"uint64", F::TYPE_UINT64},
-      {"int32", F::TYPE_INT32},   {"uint32", F::TYPE_UINT32}, {"bool", F::TYPE_BOOL},   {"string", F::TYPE_STRING},
-      {"bytes", F::TYPE_BYTES}};
+      {"double", F::TYPE_DOUBLE}, {"float", F::TYPE_FLOAT},   {"int64", F::TYPE_INT64},
+      {"uint64", F::TYPE_UINT64}, {"int32", F::TYPE_INT32},   {"uint32", F::TYPE_UINT32},
+      {"bool", F::TYPE_BOOL},     {"string", F::TYPE_STRING}, {"bytes", F::TYPE_BYTES}};
   return table;
 }
 
-// Drops the one value [number] from reserved ranges (end exclusive for messages, inclusive for enums).
+// Drops the one value [number] from reserved ranges (end exclusive for messages, inclusive for
+// enums).
 template <typename Ranges, typename Add>
 void unreserve_number(Ranges* ranges, int number, int end_bias, Add add) {
   for (int i = 0; i < ranges->size(); ++i) {
@@ -122,11 +125,13 @@ class Merger {
     for (auto& e : *kept.mutable_enum_type()) types_[scope + e.name()] = {name, nullptr, &e};
   }
 
-  void index_message(const std::string& file, const std::string& scope, pb::DescriptorProto* message) {
+  void index_message(const std::string& file, const std::string& scope,
+                     pb::DescriptorProto* message) {
     const std::string full = scope + message->name();
     types_[full] = {file, message, nullptr};
     for (auto& nested : *message->mutable_nested_type()) index_message(file, full + ".", &nested);
-    for (auto& e : *message->mutable_enum_type()) types_[full + "." + e.name()] = {file, nullptr, &e};
+    for (auto& e : *message->mutable_enum_type())
+      types_[full + "." + e.name()] = {file, nullptr, &e};
   }
 
   [[noreturn]] void fail_here(const std::string& what) const { fail(where_ + ": " + what); }
@@ -183,7 +188,8 @@ class Merger {
       }
     } else {
       const auto parent = types_.find(scope);
-      if (parent == types_.end() || parent->second.message == nullptr) fail_here("nothing declares " + scope);
+      if (parent == types_.end() || parent->second.message == nullptr)
+        fail_here("nothing declares " + scope);
       if (is_message) {
         type.message = parent->second.message->add_nested_type();
       } else {
@@ -239,13 +245,12 @@ class Merger {
     if (words.size() < 3) fail_here("expected: NUMBER FIELD TYPE");
     pb::DescriptorProto* message = owner.message;
     const int number = std::atoi(words[0].c_str());
-    if (words.size() == 4 && words[3].starts_with("was=")) {
-      rename_field(message, number, words[3].substr(4), words[1]);
-      return;
-    }
+    if (words.size() == 4 && words[3].starts_with("was="))
+      return change_field(owner, number, words);
     for (const auto& field : message->field()) {
       if (field.number() == number) fail_here("number taken by " + field.name());
-      if (field.name() == words[1]) fail_here("name taken by number " + std::to_string(field.number()));
+      if (field.name() == words[1])
+        fail_here("name taken by number " + std::to_string(field.number()));
     }
     unreserve_number(message->mutable_reserved_range(), number, 0, [message](int start, int end) {
       auto* range = message->add_reserved_range();
@@ -254,21 +259,11 @@ class Merger {
     });
     unreserve_name(message->mutable_reserved_name(), words[1]);
 
-    std::string type = words[2];
     pb::FieldDescriptorProto field;
     field.set_name(words[1]);
     field.set_json_name(camel_case(words[1]));
     field.set_number(number);
-    field.set_label(pb::FieldDescriptorProto::LABEL_OPTIONAL);
-    if (type.size() > 2 && type.ends_with("[]")) {
-      type.resize(type.size() - 2);
-      field.set_label(pb::FieldDescriptorProto::LABEL_REPEATED);
-    }
-    if (type.starts_with("map<")) {
-      set_map_type(owner, type, &field);
-    } else {
-      set_type(owner.file, type, &field);
-    }
+    set_label_and_type(owner, words[2], &field);
     for (size_t i = 3; i < words.size(); ++i) {
       if (words[i] == "deprecated") {
         field.mutable_options()->set_deprecated(true);
@@ -291,14 +286,19 @@ class Merger {
       }
     }
     *message->add_field() = std::move(field);
-    for (int i = message->field_size() - 1; i > at; --i) message->mutable_field()->SwapElements(i, i - 1);
+    for (int i = message->field_size() - 1; i > at; --i)
+      message->mutable_field()->SwapElements(i, i - 1);
   }
 
-  void rename_field(pb::DescriptorProto* message, int number, const std::string& old_name, const std::string& name) {
-    for (auto& field : *message->mutable_field()) {
+  // A field that got another name or type; its options stay.
+  void change_field(const Type& owner, int number, const std::vector<std::string>& words) {
+    const std::string old_name = words[3].substr(4);
+    for (auto& field : *owner.message->mutable_field()) {
       if (field.number() != number || field.name() != old_name) continue;
-      field.set_name(name);
-      field.set_json_name(camel_case(name));
+      field.set_name(words[1]);
+      field.set_json_name(camel_case(words[1]));
+      field.clear_type_name();
+      set_label_and_type(owner, words[2], &field);
       return;
     }
     fail_here("no field " + old_name + " with that number");
@@ -312,13 +312,27 @@ class Merger {
     return message->oneof_decl_size() - 1;
   }
 
+  void set_label_and_type(const Type& owner, std::string type, pb::FieldDescriptorProto* field) {
+    field->set_label(pb::FieldDescriptorProto::LABEL_OPTIONAL);
+    if (type.ends_with("[]")) {
+      type.resize(type.size() - 2);
+      field->set_label(pb::FieldDescriptorProto::LABEL_REPEATED);
+    }
+    if (type.starts_with("map<")) {
+      set_map_type(owner, type, field);
+    } else {
+      set_type(owner.file, type, field);
+    }
+  }
+
   void set_map_type(const Type& owner, const std::string& type, pb::FieldDescriptorProto* field) {
     const size_t comma = type.find(',');
     if (comma == std::string::npos || type.back() != '>') fail_here("expected map<K,V>");
     pb::DescriptorProto entry;
     entry.set_name(map_entry_name(field->name()));
     entry.mutable_options()->set_map_entry(true);
-    const std::string parts[] = {type.substr(4, comma - 4), type.substr(comma + 1, type.size() - comma - 2)};
+    const std::string parts[] = {type.substr(4, comma - 4),
+                                 type.substr(comma + 1, type.size() - comma - 2)};
     const char* const names[] = {"key", "value"};
     for (int i = 0; i < 2; ++i) {
       auto* part = entry.add_field();
@@ -363,7 +377,8 @@ class Merger {
     file.add_dependency(imported);
   }
 
-  void visit(const std::string& name, std::map<std::string, int>* state, pb::FileDescriptorSet* out) {
+  void visit(const std::string& name, std::map<std::string, int>* state,
+             pb::FileDescriptorSet* out) {
     enum { kNew, kOpen, kDone };
     int& mine = (*state)[name];
     if (mine == kDone) return;
@@ -376,7 +391,8 @@ class Merger {
     (*state)[name] = kDone;
   }
 
-  // Nodes of a map do not move and RepeatedPtrField keeps its elements in place: the pointers of Type stay good.
+  // Nodes of a map do not move and RepeatedPtrField keeps its elements in place: the pointers of
+  // Type stay good.
   std::map<std::string, pb::FileDescriptorProto> files_;
   std::map<std::string, Type> types_;
   std::string where_;
@@ -384,8 +400,8 @@ class Merger {
 
 class Complaints : public pb::DescriptorPool::ErrorCollector {
  public:
-  void AddError(const std::string& file, const std::string& element, const pb::Message*, ErrorLocation,
-                const std::string& message) override {
+  void AddError(const std::string& file, const std::string& element, const pb::Message*,
+                ErrorLocation, const std::string& message) override {
     std::cerr << "merge_overlay: " << file << ": " << element << ": " << message << "\n";
   }
 };
@@ -394,7 +410,8 @@ void check(const pb::FileDescriptorSet& set) {
   pb::DescriptorPool pool;
   Complaints complaints;
   for (const auto& file : set.file()) {
-    if (pool.BuildFileCollectingErrors(file, &complaints) == nullptr) fail("cannot build " + file.name());
+    if (pool.BuildFileCollectingErrors(file, &complaints) == nullptr)
+      fail("cannot build " + file.name());
   }
 }
 
@@ -412,7 +429,8 @@ std::set<std::string> closure(const pb::FileDescriptorSet& set, const std::strin
     const std::string name = open.back();
     open.pop_back();
     if (files.count(name) == 0) fail(roots_path + ": no such proto: " + name);
-    if (name.starts_with("google/protobuf/") || !seen.insert(name).second) continue;  // libprotobuf has the former
+    if (name.starts_with("google/protobuf/") || !seen.insert(name).second)
+      continue;  // libprotobuf has the former
     for (const std::string& dependency : files[name]->dependency()) open.push_back(dependency);
   }
   return seen;
@@ -431,7 +449,8 @@ int main(int argc, char** argv) {
   check(merged);
 
   std::ofstream out(argv[4], std::ios::binary | std::ios::trunc);
-  if (!merged.SerializeToOstream(&out) || !out.flush()) fail(std::string("cannot write ") + argv[4]);
+  if (!merged.SerializeToOstream(&out) || !out.flush())
+    fail(std::string("cannot write ") + argv[4]);
   std::ofstream list(argv[5], std::ios::trunc);
   for (const std::string& name : closure(merged, argv[3])) list << name << "\n";
   if (!list.flush()) fail(std::string("cannot write ") + argv[5]);

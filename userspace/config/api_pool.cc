@@ -21,7 +21,8 @@ namespace pb = google::protobuf;
 template <typename Each>
 void each_file(Each each) {
   const std::string_view set = api_descriptor_set();
-  pb::io::CodedInputStream in(reinterpret_cast<const uint8_t*>(set.data()), static_cast<int>(set.size()));
+  pb::io::CodedInputStream in(reinterpret_cast<const uint8_t*>(set.data()),
+                              static_cast<int>(set.size()));
   while (in.ReadTag() != 0) {  // the set has the one field `file`
     uint32_t size = 0;
     MILLRACE_ASSERT(in.ReadVarint32(&size));
@@ -30,7 +31,8 @@ void each_file(Each each) {
   }
 }
 
-void add_names(const std::string& scope, const pb::DescriptorProto& message, std::vector<std::string>* names) {
+void add_names(const std::string& scope, const pb::DescriptorProto& message,
+               std::vector<std::string>* names) {
   if (message.options().map_entry()) return;
   std::string name = scope + "." + message.name();
   for (const auto& nested : message.nested_type()) add_names(name, nested, names);
@@ -46,7 +48,8 @@ struct ApiPool::State {
 };
 
 ApiPool& ApiPool::get() {
-  static ApiPool* const pool = new ApiPool;  // never destroyed: messages in static storage may outlive main
+  static ApiPool* const pool =
+      new ApiPool;  // never destroyed: messages in static storage may outlive main
   return *pool;
 }
 
@@ -60,7 +63,8 @@ ApiPool::~ApiPool() = default;
 
 const pb::Descriptor* ApiPool::find_message(std::string_view full_name) const {
   const std::string name(full_name);
-  const pb::Descriptor* generated = pb::DescriptorPool::generated_pool()->FindMessageTypeByName(name);
+  const pb::Descriptor* generated =
+      pb::DescriptorPool::generated_pool()->FindMessageTypeByName(name);
   return generated != nullptr ? generated : state_->pool.FindMessageTypeByName(name);
 }
 
@@ -71,12 +75,15 @@ const pb::Descriptor* ApiPool::find_message_by_url(std::string_view type_url) co
 
 std::unique_ptr<pb::Message> ApiPool::new_message(const pb::Descriptor& type) const {
   const bool generated = type.file()->pool() == pb::DescriptorPool::generated_pool();
-  const pb::Message* prototype = generated ? pb::MessageFactory::generated_factory()->GetPrototype(&type)
-                                           : state_->factory.GetPrototype(&type);
+  const pb::Message* prototype = generated
+                                     ? pb::MessageFactory::generated_factory()->GetPrototype(&type)
+                                     : state_->factory.GetPrototype(&type);
   return std::unique_ptr<pb::Message>(prototype->New());
 }
 
-const pb::DescriptorPool& ApiPool::pool() const { return state_->pool; }
+const pb::DescriptorPool& ApiPool::pool() const {
+  return state_->pool;
+}
 
 std::vector<std::string> ApiPool::message_names() const {
   std::vector<std::string> names;

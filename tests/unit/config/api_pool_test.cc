@@ -53,9 +53,10 @@ TEST(ApiPool, OtherTypesAreDynamic) {
 
 TEST(ApiPool, FindsTypesByUrlWhateverTheHost) {
   ApiPool& pool = ApiPool::get();
-  const auto* expected =
-      envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager::descriptor();
-  const std::string name = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+  const auto* expected = envoy::extensions::filters::network::http_connection_manager::v3::
+      HttpConnectionManager::descriptor();
+  const std::string name =
+      "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
   EXPECT_EQ(pool.find_message_by_url("type.googleapis.com/" + name), expected);
   EXPECT_EQ(pool.find_message_by_url("example.org/a/" + name), expected);
   EXPECT_EQ(pool.find_message_by_url("type.googleapis.com/envoy.Nothing"), nullptr);
@@ -63,7 +64,8 @@ TEST(ApiPool, FindsTypesByUrlWhateverTheHost) {
 }
 
 TEST(ApiOverlay, AddsFieldsToExistingMessages) {
-  const auto* netns = envoy::config::core::v3::SocketAddress::descriptor()->FindFieldByName("network_namespace_filepath");
+  const auto* netns = envoy::config::core::v3::SocketAddress::descriptor()->FindFieldByName(
+      "network_namespace_filepath");
   ASSERT_NE(netns, nullptr);
   EXPECT_EQ(netns->number(), 7);
   EXPECT_EQ(netns->json_name(), "networkNamespaceFilepath");
@@ -79,7 +81,8 @@ TEST(ApiOverlay, AddsMembersToOneofs) {
   ASSERT_NE(host_rewrite, nullptr);
   ASSERT_NE(host_rewrite->containing_oneof(), nullptr);
   EXPECT_EQ(host_rewrite->containing_oneof()->name(), "host_rewrite_specifier");
-  EXPECT_NE(field("envoy.config.route.v3.RouteAction", "host_rewrite_literal")->containing_oneof(), nullptr);
+  EXPECT_NE(field("envoy.config.route.v3.RouteAction", "host_rewrite_literal")->containing_oneof(),
+            nullptr);
 }
 
 TEST(ApiOverlay, AddsFilesMapsEnumsAndDeprecation) {
@@ -95,21 +98,31 @@ TEST(ApiOverlay, AddsFilesMapsEnumsAndDeprecation) {
   ASSERT_NE(action, nullptr);
   EXPECT_EQ(action->enum_type()->full_name(), "envoy.config.route.v3.RateLimit.XRateLimitOption");
 
-  EXPECT_TRUE(field("envoy.extensions.access_loggers.stats.v3.Config", "stat_prefix")->options().deprecated());
+  EXPECT_TRUE(field("envoy.extensions.access_loggers.stats.v3.Config", "stat_prefix")
+                  ->options()
+                  .deprecated());
 }
 
-TEST(ApiOverlay, RenamesAFieldWhoseNumberWasReused) {
+TEST(ApiOverlay, ChangesFieldsThatGotAnotherNameOrType) {
   const std::string maxmind = "envoy.extensions.geoip_providers.maxmind.v3.MaxMindConfig";
   ASSERT_NE(field(maxmind, "asn_db_path"), nullptr);
   EXPECT_EQ(field(maxmind, "asn_db_path")->number(), 2);
   EXPECT_EQ(field(maxmind, "asn_db_path")->json_name(), "asnDbPath");
+
+  const auto* limits =
+      field("envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute", "rate_limits");
+  ASSERT_NE(limits, nullptr);
+  EXPECT_TRUE(limits->is_repeated());
+  EXPECT_EQ(limits->message_type()->full_name(), "envoy.config.route.v3.RateLimit");
 }
 
 TEST(ApiOverlay, KeepsValidationRules) {
-  const auto* generated = envoy::config::core::v3::SocketAddress::descriptor()->FindFieldByName("port_value");
+  const auto* generated =
+      envoy::config::core::v3::SocketAddress::descriptor()->FindFieldByName("port_value");
   EXPECT_EQ(generated->options().GetExtension(validate::rules).uint32().lte(), 65535u);
 
-  const auto* dynamic = field("envoy.extensions.filters.http.health_check.v3.HealthCheck", "pass_through_mode");
+  const auto* dynamic =
+      field("envoy.extensions.filters.http.health_check.v3.HealthCheck", "pass_through_mode");
   ASSERT_NE(dynamic, nullptr);
   EXPECT_TRUE(dynamic->options().GetExtension(validate::rules).message().required());
 

@@ -1,0 +1,330 @@
+#include "config/support.h"
+
+namespace millrace::config {
+
+// One message of Envoy's API a paragraph: its full name, then indented lines of fields.
+//   name            honoured
+//   name{A,B}       honoured for these values only: of an enum, or true/false
+//   name[0]         of a list only the first item counts
+//   - name name: why these are accepted although they change nothing here
+// A field that is not named is an error in a configuration: known to Envoy, not supported by
+// Millrace yet. So is a message that is not named, wherever an Any holds it. google.protobuf's
+// value types (Duration, UInt32Value, Struct, ...) need no line. The tests check every name against
+// the API, and that the message of every honoured field has its paragraph.
+std::string_view support_table_source() {
+  return R"(
+# ---- bootstrap
+envoy.config.bootstrap.v3.Bootstrap
+  node static_resources admin stats_config layered_runtime cluster_manager
+  - stats_flush_interval stats_flush_on_admin: there are no stats sinks to flush to; the admin port reads live values
+  - node_context_params: only xDS requests carry it
+  - use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: static clusters resolve no names
+  - grpc_async_client_manager_config: no gRPC client is in use
+  - memory_allocator_manager: a setting of Envoy's allocator
+envoy.config.bootstrap.v3.Bootstrap.StaticResources
+  listeners clusters
+envoy.config.bootstrap.v3.Admin
+  address
+  - access_log_path access_log: the admin port writes no access log
+  - profile_path: there is no built-in CPU profiler
+  - ignore_global_conn_limit: there is no global limit of connections
+envoy.config.bootstrap.v3.ClusterManager
+  - enable_deferred_cluster_creation: clusters are small enough to be made at start
+envoy.config.bootstrap.v3.LayeredRuntime
+  layers
+envoy.config.bootstrap.v3.RuntimeLayer
+  name
+  - static_layer admin_layer: Millrace reads no runtime keys; what has a runtime_key keeps its default
+envoy.config.core.v3.Node
+  id cluster locality
+  - metadata dynamic_parameters user_agent_name user_agent_version user_agent_build_version: only xDS requests carry it
+  - extensions client_features listening_addresses: only xDS requests carry it
+envoy.config.core.v3.Locality
+  region zone sub_zone
+envoy.config.metrics.v3.StatsConfig
+  use_all_default_tags{true}
+
+# ---- addresses and sockets
+envoy.config.core.v3.Address
+  socket_address pipe
+envoy.config.core.v3.SocketAddress
+  protocol{TCP} address port_value ipv4_compat
+envoy.config.core.v3.Pipe
+  path mode
+envoy.config.core.v3.SocketOption
+  level name int_value buf_value state
+  - description: a comment
+envoy.config.core.v3.TcpKeepalive
+  keepalive_probes keepalive_time keepalive_interval
+envoy.config.core.v3.BindConfig
+  source_address freebind socket_options
+envoy.config.core.v3.TransportSocket
+  name typed_config
+envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
+
+# ---- listeners
+envoy.config.listener.v3.Listener
+  name address stat_prefix filter_chains default_filter_chain per_connection_buffer_limit_bytes
+  transparent freebind socket_options tcp_fast_open_queue_length tcp_backlog_size tcp_keepalive
+  enable_reuse_port access_log bind_to_port{true} use_original_dst{false}
+  - metadata: nothing reads a listener's metadata
+  - traffic_direction: only tracing and admission by direction read it
+  - max_connections_to_accept_per_socket_event: the kernel hands over connections as they come
+  - listener_filters_timeout continue_on_listener_filters_timeout: there are no listener filters to wait for
+  - reuse_port: replaced by enable_reuse_port, in Envoy too
+  - ignore_global_conn_limit: there is no global limit of connections
+  - bypass_overload_manager: there is no overload manager
+envoy.config.listener.v3.FilterChain
+  name filters filter_chain_match transport_socket use_proxy_proto{false}
+  - metadata: nothing reads a filter chain's metadata
+  - transport_socket_connect_timeout: a plain connection has no handshake
+envoy.config.listener.v3.FilterChainMatch
+envoy.config.listener.v3.Filter
+  name typed_config
+
+# ---- network filters
+envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+  stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts
+envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
+  clusters
+envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight
+  name weight
+envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+  codec_type{AUTO,HTTP1} stat_prefix route_config http_filters access_log
+  common_http_protocol_options http_protocol_options max_request_headers_kb
+  stream_idle_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout
+  server_name server_header_transformation scheme_header_transformation via
+  use_remote_address xff_num_trusted_hops skip_xff_append
+  generate_request_id preserve_external_request_id always_set_request_id_in_response
+  normalize_path merge_slashes path_with_escaped_slashes_action
+  strip_matching_host_port strip_any_host_port strip_trailing_host_dot
+  forward_client_cert_details{SANITIZE} upgrade_configs
+  - http2_protocol_options http3_protocol_options: only HTTP/1 is served
+  - set_current_client_cert_details: no client certificate is seen on a plain connection
+envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
+  upgrade_type enabled
+envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
+  name typed_config disabled{false}
+  - is_optional: the filter is either known or an error
+envoy.extensions.filters.http.router.v3.Router
+  dynamic_stats{true} suppress_envoy_headers
+  - start_child_span: there is no tracing
+envoy.config.core.v3.HttpProtocolOptions
+  idle_timeout max_connection_duration max_headers_count max_stream_duration headers_with_underscores_action
+  max_requests_per_connection max_response_headers_kb
+envoy.config.core.v3.Http1ProtocolOptions
+  allow_absolute_url accept_http_10 default_host_for_http_10 header_key_format enable_trailers
+  allow_chunked_length{false} send_fully_qualified_url
+  - use_balsa_parser: Millrace has its own parser
+  - allow_custom_methods: any method that is a token is taken
+envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat
+  proper_case_words
+envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords
+envoy.config.core.v3.SchemeHeaderTransformation
+  scheme_to_overwrite
+
+# ---- routes
+envoy.config.route.v3.RouteConfiguration
+  name virtual_hosts internal_only_headers
+  request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
+  most_specific_header_mutations_wins validate_clusters max_direct_response_body_size_bytes
+  ignore_port_in_host_matching ignore_path_parameters_in_path_matching
+  - metadata: nothing reads a route configuration's metadata
+envoy.config.route.v3.VirtualHost
+  name domains routes require_tls retry_policy
+  request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
+  include_request_attempt_count include_attempt_count_in_response include_is_timeout_retry_header
+  per_request_buffer_limit_bytes
+  - metadata: nothing reads a virtual host's metadata
+envoy.config.route.v3.Route
+  name match route redirect direct_response non_forwarding_action stat_prefix per_request_buffer_limit_bytes
+  request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
+  - metadata: nothing reads a route's metadata
+  - decorator tracing: there is no tracing
+envoy.config.route.v3.NonForwardingAction
+envoy.config.route.v3.RouteMatch
+  prefix path safe_regex path_separated_prefix connect_matcher case_sensitive runtime_fraction
+  headers query_parameters grpc
+envoy.config.route.v3.RouteMatch.ConnectMatcher
+envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions
+envoy.config.route.v3.HeaderMatcher
+  name exact_match safe_regex_match range_match present_match prefix_match suffix_match contains_match
+  string_match invert_match treat_missing_header_as_empty
+envoy.config.route.v3.QueryParameterMatcher
+  name string_match present_match
+envoy.config.route.v3.RouteAction
+  cluster cluster_header weighted_clusters cluster_not_found_response_code
+  prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex
+  append_x_forwarded_host timeout idle_timeout retry_policy priority upgrade_configs max_stream_duration
+  - early_data_policy: there is no early data on a plain connection
+envoy.config.route.v3.RouteAction.UpgradeConfig
+  upgrade_type enabled
+envoy.config.route.v3.RouteAction.MaxStreamDuration
+  max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset
+envoy.config.route.v3.WeightedCluster
+  clusters total_weight header_name
+  - runtime_key_prefix: Millrace reads no runtime keys
+envoy.config.route.v3.WeightedCluster.ClusterWeight
+  name cluster_header weight host_rewrite_literal
+  request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
+envoy.config.route.v3.RedirectAction
+  https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite
+  response_code strip_query
+envoy.config.route.v3.DirectResponseAction
+  status body
+envoy.config.route.v3.RetryPolicy
+  retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts
+  retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers retriable_request_headers
+envoy.config.route.v3.RetryPolicy.RetryBackOff
+  base_interval max_interval
+envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff
+  reset_headers max_interval
+envoy.config.route.v3.RetryPolicy.ResetHeader
+  name format
+envoy.config.route.v3.RetryPolicy.RetryHostPredicate
+  name typed_config
+envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
+envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
+
+# ---- clusters
+envoy.config.cluster.v3.Cluster
+  name alt_stat_name type{STATIC} connect_timeout per_connection_buffer_limit_bytes load_assignment
+  lb_policy{ROUND_ROBIN,LEAST_REQUEST,RANDOM,LOAD_BALANCING_POLICY_CONFIG} load_balancing_policy
+  round_robin_lb_config least_request_lb_config common_lb_config circuit_breakers
+  typed_extension_protocol_options max_requests_per_connection common_http_protocol_options http_protocol_options
+  transport_socket upstream_connection_options upstream_bind_config protocol_selection{USE_CONFIGURED_PROTOCOL}
+  - upstream_http_protocol_options: a plain connection sends no server name and verifies none
+  - dns_refresh_rate dns_failure_refresh_rate dns_jitter respect_dns_ttl dns_lookup_family: no names are resolved
+  - dns_resolvers use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: no names are resolved
+  - wait_for_warm_on_init: a static cluster is warm from the start
+  - cleanup_interval: only clusters that find hosts as they go use it
+  - close_connections_on_host_health_failure ignore_health_on_host_removal: no health checks are made
+  - metadata: nothing reads a cluster's metadata
+envoy.config.cluster.v3.Cluster.RoundRobinLbConfig
+envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
+  choice_count active_request_bias
+envoy.config.cluster.v3.Cluster.CommonLbConfig
+  healthy_panic_threshold zone_aware_lb_config
+  - update_merge_window ignore_new_hosts_until_first_hc close_connections_on_host_set_change: static hosts do not change
+envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig
+  fail_traffic_on_panic
+  - routing_enabled min_cluster_size: without cluster_manager.local_cluster_name no zone is preferred, in Envoy too
+envoy.config.cluster.v3.CircuitBreakers
+  thresholds per_host_thresholds
+envoy.config.cluster.v3.CircuitBreakers.Thresholds
+  priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining
+  max_connection_pools
+envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget
+  budget_percent min_retry_concurrency
+envoy.config.cluster.v3.UpstreamConnectionOptions
+  tcp_keepalive
+  - happy_eyeballs_config: an endpoint has one address
+envoy.config.cluster.v3.LoadBalancingPolicy
+  policies[0]
+envoy.config.cluster.v3.LoadBalancingPolicy.Policy
+  typed_extension_config
+envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin
+envoy.extensions.load_balancing_policies.random.v3.Random
+envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
+  choice_count active_request_bias selection_method enable_full_scan
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+  common_http_protocol_options explicit_http_config use_downstream_protocol_config
+  - upstream_http_protocol_options: a plain connection sends no server name and verifies none
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
+  http_protocol_options
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
+  http_protocol_options
+  - http2_protocol_options http3_protocol_options: only HTTP/1 is served, so only HTTP/1 is spoken upstream
+envoy.config.endpoint.v3.ClusterLoadAssignment
+  cluster_name endpoints policy
+envoy.config.endpoint.v3.ClusterLoadAssignment.Policy
+  overprovisioning_factor
+  - endpoint_stale_after: static endpoints do not grow stale
+envoy.config.endpoint.v3.LocalityLbEndpoints
+  locality lb_endpoints priority
+  - load_balancing_weight: only locality weighted balancing reads it
+  - metadata: nothing reads a locality's metadata
+  - proximity: Envoy does not use it either
+envoy.config.endpoint.v3.LbEndpoint
+  endpoint health_status load_balancing_weight metadata
+envoy.config.endpoint.v3.Endpoint
+  address hostname
+  - health_check_config: no health checks are made
+
+# ---- access logs
+envoy.config.accesslog.v3.AccessLog
+  name filter typed_config
+envoy.config.accesslog.v3.AccessLogFilter
+  status_code_filter duration_filter not_health_check_filter runtime_filter and_filter or_filter header_filter
+  response_flag_filter grpc_status_filter
+envoy.config.accesslog.v3.ComparisonFilter
+  op value
+envoy.config.accesslog.v3.StatusCodeFilter
+  comparison
+envoy.config.accesslog.v3.DurationFilter
+  comparison
+envoy.config.accesslog.v3.NotHealthCheckFilter
+envoy.config.accesslog.v3.RuntimeFilter
+  percent_sampled use_independent_randomness
+  - runtime_key: Millrace reads no runtime keys; percent_sampled stands
+envoy.config.accesslog.v3.AndFilter
+  filters
+envoy.config.accesslog.v3.OrFilter
+  filters
+envoy.config.accesslog.v3.HeaderFilter
+  header
+envoy.config.accesslog.v3.ResponseFlagFilter
+  flags
+envoy.config.accesslog.v3.GrpcStatusFilter
+  statuses exclude
+envoy.extensions.access_loggers.file.v3.FileAccessLog
+  path format json_format typed_json_format log_format
+envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+  log_format
+envoy.extensions.access_loggers.stream.v3.StderrAccessLog
+  log_format
+envoy.config.core.v3.SubstitutionFormatString
+  text_format text_format_source json_format omit_empty_values json_format_options
+  - content_type: a log line has none
+envoy.config.core.v3.JsonFormatOptions
+  sort_properties
+
+# ---- shared by many
+envoy.config.core.v3.DataSource
+  filename inline_bytes inline_string environment_variable
+envoy.config.core.v3.HeaderValueOption
+  header append append_action keep_empty_value
+envoy.config.core.v3.HeaderValue
+  key value raw_value
+envoy.config.core.v3.TypedExtensionConfig
+  name typed_config
+envoy.config.core.v3.Metadata
+  filter_metadata
+  - typed_filter_metadata: nothing reads it
+envoy.config.core.v3.RuntimeFractionalPercent
+  default_value
+  - runtime_key: Millrace reads no runtime keys; default_value stands
+envoy.config.core.v3.RuntimeUInt32
+  default_value
+  - runtime_key: Millrace reads no runtime keys; default_value stands
+envoy.config.core.v3.RuntimeDouble
+  default_value
+  - runtime_key: Millrace reads no runtime keys; default_value stands
+envoy.type.v3.FractionalPercent
+  numerator denominator
+envoy.type.v3.Percent
+  value
+envoy.type.v3.Int64Range
+  start end
+envoy.type.matcher.v3.StringMatcher
+  exact prefix suffix contains safe_regex ignore_case
+envoy.type.matcher.v3.RegexMatcher
+  regex google_re2
+envoy.type.matcher.v3.RegexMatcher.GoogleRE2
+  - max_program_size: RE2's own limits apply
+envoy.type.matcher.v3.RegexMatchAndSubstitute
+  pattern substitution
+)";
+}
+
+}  // namespace millrace::config
