@@ -35,14 +35,24 @@ uint64_t lower_if(uint64_t word) {
   return word | upper >> 2;
 }
 
-// label is in lower case if text is folded.
+// label is in lower case if text is folded. Inline, for labels are short: a call of memcmp costs more than the comparison.
 template <bool fold>
 bool same_bytes(const char* text, const char* label, size_t n) {
-  if constexpr (!fold) return std::memcmp(text, label, n) == 0;
-  for (; n >= 8; text += 8, label += 8, n -= 8) {
-    if (lower_if<true>(load<uint64_t>(text)) != load<uint64_t>(label)) return false;
+  if (n >= 8) {
+    size_t at = 0;
+    for (; at + 8 < n; at += 8) {
+      if (lower_if<fold>(load<uint64_t>(text + at)) != load<uint64_t>(label + at)) return false;
+    }
+    return lower_if<fold>(load<uint64_t>(text + n - 8)) == load<uint64_t>(label + n - 8);
   }
-  return std::equal(label, label + n, text, [](char a, char b) { return a == to_lower(b); });
+  if (n >= 4) {
+    return lower_if<fold>(load<uint32_t>(text)) == load<uint32_t>(label) &&
+           lower_if<fold>(load<uint32_t>(text + n - 4)) == load<uint32_t>(label + n - 4);
+  }
+  for (size_t i = 0; i < n; ++i) {
+    if ((fold ? to_lower(text[i]) : text[i]) != label[i]) return false;
+  }
+  return true;
 }
 
 }  // namespace
