@@ -87,7 +87,8 @@ struct Other {
   }
 };
 
-// The target as it was on the wire, from what became of it; absolute ones in their other possible spelling if that fits.
+// The target as it was on the wire, from what became of it; absolute ones in their other possible spelling if that
+// fits.
 std::string wire_target(const http::HeaderMap& map, const std::string& other) {
   const std::string path(map.get(Header::kPath)), authority(map.get(Header::kAuthority));
   if (!map.has(Header::kScheme)) return map.has(Header::kPath) ? path : authority;

@@ -24,7 +24,7 @@ namespace {
 
 using millrace::base::Prng;
 
-std::string current;      // the input that is running
+std::string current;  // the input that is running
 std::string crash_path;
 
 void save_and_die(int) {
@@ -45,21 +45,62 @@ std::string read_file(const std::filesystem::path& path) {
 
 // Pieces that parsers of text protocols stumble over.
 constexpr std::string_view kTokens[] = {
-    "\r\n", "\r", "\n", "\r\n\r\n", " ", "\t", ":", ";", ",", "0", "5", "-1", "+", "%", "%2e", "%00", "..", "/", "//", "\\", "\x7f",
-    "\xff", "HTTP/1.1", "HTTP/1.0", "chunked", "Transfer-Encoding: chunked\r\n", "Content-Length: 5\r\n", "Host: h\r\n",
-    "Connection: upgrade\r\n", "0\r\n\r\n", "ffffffffffffffff", "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "\r\n",
+    "\r",
+    "\n",
+    "\r\n\r\n",
+    " ",
+    "\t",
+    ":",
+    ";",
+    ",",
+    "0",
+    "5",
+    "-1",
+    "+",
+    "%",
+    "%2e",
+    "%00",
+    "..",
+    "/",
+    "//",
+    "\\",
+    "\x7f",
+    "\xff",
+    "HTTP/1.1",
+    "HTTP/1.0",
+    "chunked",
+    "Transfer-Encoding: chunked\r\n",
+    "Content-Length: 5\r\n",
+    "Host: h\r\n",
+    "Connection: upgrade\r\n",
+    "0\r\n\r\n",
+    "ffffffffffffffff",
+    "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
 };
 
 void mutate(std::string& s, const std::vector<std::string>& corpus, Prng& random) {
   const size_t at = random.below(s.size() + 1);
   const size_t n = std::min<size_t>(random.below(16) + 1, s.size() - at);
   switch (random.below(7)) {
-    case 0: s.insert(at, kTokens[random.below(std::size(kTokens))]); break;
-    case 1: s.insert(at, 1, static_cast<char>(random.below(256))); break;
-    case 2: s.erase(at, n); break;
-    case 3: s.insert(at, s.substr(at, n)); break;
-    case 4: if (at < s.size()) s[at] = static_cast<char>(s[at] ^ (1 << random.below(8))); break;
-    case 5: if (at < s.size()) s[at] = static_cast<char>(random.below(256)); break;
+    case 0:
+      s.insert(at, kTokens[random.below(std::size(kTokens))]);
+      break;
+    case 1:
+      s.insert(at, 1, static_cast<char>(random.below(256)));
+      break;
+    case 2:
+      s.erase(at, n);
+      break;
+    case 3:
+      s.insert(at, s.substr(at, n));
+      break;
+    case 4:
+      if (at < s.size()) s[at] = static_cast<char>(s[at] ^ (1 << random.below(8)));
+      break;
+    case 5:
+      if (at < s.size()) s[at] = static_cast<char>(random.below(256));
+      break;
     default: {
       const std::string& other = corpus[random.below(corpus.size())];
       s = s.substr(0, at) + other.substr(random.below(other.size() + 1));
@@ -84,7 +125,7 @@ int main(int argc, char** argv) {
   }
   if (corpus.empty()) return std::fprintf(stderr, "no corpus in %s\n", argv[1]), 2;
   std::sort(corpus.begin(), corpus.end());  // the folder's order is nobody's
-  const long mutations = argc > 2 ? std::atol(argv[2]) : 20000;
+  const long mutations = argc > 2 ? std::atol(argv[2]) : 5000;
   Prng random(argc > 3 ? static_cast<uint64_t>(std::atoll(argv[3])) : 1);
   for (const std::string& input : corpus) run(input);
   for (long i = 0; i < mutations; ++i) {

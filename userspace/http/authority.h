@@ -1,4 +1,5 @@
-// host[:port] as it stands in Host, :authority and CONNECT targets (RFC 3986 section 3.2.2). Pure functions, any thread.
+// host[:port] as it stands in Host, :authority and CONNECT targets (RFC 3986 section 3.2.2). Pure functions, any
+// thread.
 #pragma once
 #include <cstdint>
 #include <string_view>

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "http/chars.h"
+#include "http/scan.h"
 
 namespace millrace::http {
 namespace {
@@ -86,8 +87,10 @@ std::string_view name(Header header) {
 
 Header header_id(std::string_view lower_name) {
   const uint8_t at = kNameTable.slots[slot_of(name_key(lower_name), kNameTable.multiplier)];
-  if (at == static_cast<uint8_t>(Header::kOther) || kNames[at] != lower_name) return Header::kOther;
-  return static_cast<Header>(at);
+  if (at == static_cast<uint8_t>(Header::kOther)) return Header::kOther;
+  const std::string_view known = kNames[at];
+  const bool same = known.size() == lower_name.size() && scan::equal(known.data(), lower_name.data(), known.size());
+  return same ? static_cast<Header>(at) : Header::kOther;
 }
 
 bool valid_name(std::string_view name) { return !name.empty() && chars::all(name, chars::kToken); }

@@ -1,9 +1,10 @@
-// The headers of one message, in order of arrival, names in lower case (RFC 9113 section 8.2.1; HTTP/1 names are folded by
-// the codec). Pseudo headers (:method, :path, :authority, :scheme, :status, :protocol) are entries like others and stand
-// first on the wire; an HTTP/1 Host arrives as :authority. Names and values are views: into receive blocks the map holds a
-// reference to, or into its own arena. Well-known names carry an id, resolved once, so that get(Header::kHost) is an array
-// access. Owned by one stream, used on its worker, kept and cleared for the next stream. Values carry no CR, LF or NUL:
-// the codec refuses them, set() and add() of bytes from elsewhere must check (valid_value()).
+// The headers of one message, in order of arrival, names in lower case (RFC 9113 section 8.2.1; HTTP/1 names are
+// folded by the codec). Pseudo headers (:method, :path, :authority, :scheme, :status, :protocol) are entries like
+// others and stand first on the wire; an HTTP/1 Host arrives as :authority. Names and values are views: into
+// receive blocks the map holds a reference to, or into its own arena. Well-known names carry an id, resolved once,
+// so that get(Header::kHost) is an array access. Owned by one stream, used on its worker, kept and cleared for the
+// next stream. Values carry no CR, LF or NUL: the codec refuses them, set() and add() of bytes from elsewhere must
+// check (valid_value()).
 #pragma once
 #include <array>
 #include <cstdint>
@@ -91,8 +92,8 @@ class HeaderMap {
   // All values of the name joined with ", " (RFC 9110 section 5.3); empty when absent.
   std::string joined(std::string_view lower_name) const;
 
-  // add: one more entry; set: replaces every entry of the name. The plain ones copy into the arena; *_view keep the views,
-  // whose bytes must be static, in the arena, or in a block given to hold().
+  // add: one more entry; set: replaces every entry of the name. The plain ones copy into the arena; *_view keep the
+  // views, whose bytes must be static, in the arena, or in a block given to hold().
   void add(Header header, std::string_view value);
   void add(std::string_view lower_name, std::string_view value);
   void add_view(Header header, std::string_view value);
@@ -133,7 +134,9 @@ class HeaderMap {
   void copy_from(const HeaderMap& other);
 
   // Keeps a block alive as long as views into it are.
-  void hold(base::BlockRef block) { if (held_.empty() || held_.back().get() != block.get()) held_.push_back(std::move(block)); }
+  void hold(base::BlockRef block) {
+    if (held_.empty() || held_.back().get() != block.get()) held_.push_back(std::move(block));
+  }
   // A copy of the bytes in the map's arena, valid until clear().
   std::string_view intern(std::string_view bytes);
   // n writable bytes in the arena, valid until clear().

@@ -269,10 +269,16 @@ Http1Parser::Line Http1Parser::parse_field(char*& at, char* end, HeaderMap& map)
     at += 2;
     return Line::kEnd;
   }
-  for (char c; p != end && (c = chars::kTokenLower[static_cast<unsigned char>(*p)]) != 0; ++p) *p = c;
-  if (p == end) return Line::kPartial;
-  if (*p != ':' || p == line) return fail_line(line, p, end, "a malformed field name, or a folded line");
-  const std::string_view name(line, static_cast<size_t>(p - line));
+  char folded[scan::kFoldedMax];
+  const size_t folded_size = scan::fold_usual_name(p, end, folded);
+  if (folded_size != 0) {
+    p += folded_size;
+  } else {
+    for (char c; p != end && (c = chars::kTokenLower[static_cast<unsigned char>(*p)]) != 0; ++p) *p = c;
+    if (p == end) return Line::kPartial;
+    if (*p != ':' || p == line) return fail_line(line, p, end, "a malformed field name, or a folded line");
+  }
+  const size_t name_size = static_cast<size_t>(p - line);
   ++p;
   while (p != end && (*p == ' ' || *p == '\t')) ++p;
   const char* const value_begin = p;
@@ -289,7 +295,10 @@ Http1Parser::Line Http1Parser::parse_field(char*& at, char* end, HeaderMap& map)
     return Line::kError;
   }
   const std::string_view value(value_begin, static_cast<size_t>(value_end - value_begin));
-  return take_field(header_id(name), name, value, map) ? Line::kTaken : Line::kError;
+  const Header id = header_id({folded_size != 0 ? folded : line, name_size});
+  if (folded_size != 0 && id == Header::kOther) std::memcpy(line, folded, name_size);
+  const std::string_view name = id == Header::kOther ? std::string_view(line, name_size) : http::name(id);
+  return take_field(id, name, value, map) ? Line::kTaken : Line::kError;
 }
 
 Http1Parser::Event Http1Parser::read_chunked(base::Buffer& in, base::Buffer& body) {

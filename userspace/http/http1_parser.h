@@ -1,12 +1,12 @@
-// HTTP/1.1 message parser without io (RFC 9112, strict): bytes in, events out. Owned by one connection and used on its
-// worker. Heads are parsed in place in the block they were received in: names and values are views, names folded to
-// lower case where they lie, and the HeaderMap keeps the block. Only what follows the first, incomplete, piece of a head
-// is copied into a block of the parser's, so that a head which trickles in pins one received block at most and is
-// scanned once. Body bytes move from `in` to `body` as slices; chunk framing is taken off.
+// HTTP/1.1 message parser without io (RFC 9112, strict): bytes in, events out. Owned by one connection and used on
+// its worker. Heads are parsed in place in the block they were received in: names and values are views, names
+// folded to lower case where they lie, and the HeaderMap keeps the block. Only what follows the first, incomplete,
+// piece of a head is copied into a block of the parser's, so that a head which trickles in pins one received block
+// at most and is scanned once. Body bytes move from `in` to `body` as slices; chunk framing is taken off.
 //
 // What another parser could frame in another way is refused, never repaired. The same bytes give the same events
-// however they are cut: apart from a bad method or protocol name, an error is reported once its line is whole or a limit
-// is met. After kError the parser stays there: answer with status_hint() (requests) and close.
+// however they are cut: apart from a bad method or protocol name, an error is reported once its line is whole or a
+// limit is met. After kError the parser stays there: answer with status_hint() (requests) and close.
 #pragma once
 #include <cstdint>
 #include <string_view>

@@ -1,4 +1,5 @@
-// Http1Parser, second half: what the lines of a head mean, and how the body after it is framed (RFC 9112 sections 3, 6).
+// Http1Parser, second half: what the lines of a head mean, and how the body after it is framed (RFC 9112 sections
+// 3, 6).
 #include <algorithm>
 
 #include "http/authority.h"
@@ -35,10 +36,10 @@ bool forbidden_in_trailers(Header id, std::string_view name) {
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
-// Whether the white space around a value is spaces only. Tabs are allowed there, but some parsers do not trim them, and
+// Whether the white space around a value, which lies in its line, is spaces only. Tabs are allowed there, but some parsers do not trim them, and
 // see another transfer coding or length.
-bool spaces_only_around(std::string_view name, std::string_view value) {
-  for (const char* p = name.data() + name.size() + 1; p != value.data(); ++p) {
+bool spaces_only_around(std::string_view value) {
+  for (const char* p = value.data() - 1; *p != ':'; --p) {
     if (*p != ' ') return false;
   }
   const char* p = value.data() + value.size();
@@ -61,7 +62,9 @@ bool Http1Parser::take_method(std::string_view method) {
 bool Http1Parser::take_target(std::string_view target, HeaderMap& map) {
   if (method_ == Method::kConnect) {
     const HostPort authority = split_host_port(target);
-    if (!authority.valid || authority.port == 0) return fail("a CONNECT target without host and port", "http1.invalid_url");
+    if (!authority.valid || authority.port == 0) {
+      return fail("a CONNECT target without host and port", "http1.invalid_url");
+    }
     absolute_target_ = true;
     map.add_view(Header::kAuthority, target);
     return true;
@@ -123,11 +126,11 @@ bool Http1Parser::take_field(Header id, std::string_view name, std::string_view 
       host_ = value;
       return true;
     case Header::kContentLength:
-      if (!spaces_only_around(name, value)) return fail("a tab around Content-Length");
+      if (!spaces_only_around(value)) return fail("a tab around Content-Length");
       if (!take_content_length(value)) return false;
       break;
     case Header::kTransferEncoding:
-      if (!spaces_only_around(name, value)) {
+      if (!spaces_only_around(value)) {
         return fail("a tab around Transfer-Encoding", "http1.invalid_transfer_encoding");
       }
       if (!take_transfer_encoding(value)) return false;
@@ -205,7 +208,9 @@ bool Http1Parser::finish_request(HeaderMap& map) {
   if (!http_11_ && !options_.accept_http_10) return fail("HTTP/1.0 is not accepted", "low_version", 426);
   if (!saw_host_ && http_11_) return fail("no Host field", "missing_host_header");
   // An absolute target overrules Host (RFC 9112 section 3.2.2), which still has to be one.
-  if (saw_host_ && !(absolute_target_ && host_.empty()) && !split_host_port(host_).valid) return fail("an invalid Host");
+  if (saw_host_ && !(absolute_target_ && host_.empty()) && !split_host_port(host_).valid) {
+    return fail("an invalid Host");
+  }
   if (!absolute_target_) {
     if (saw_host_) {
       map.replace_view(Header::kAuthority, host_);

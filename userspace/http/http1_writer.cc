@@ -1,7 +1,6 @@
 #include "http/http1_writer.h"
 
 #include <charconv>
-#include <cstring>
 
 #include "http/chars.h"
 #include "http/codes.h"
@@ -14,9 +13,8 @@ constexpr std::string_view kCrlf = "\r\n", kSeparator = ": ";
 constexpr size_t kExtraBytesMax = 128;  // first line without its target, framing field, last line
 constexpr size_t kPerFieldBytes = kSeparator.size() + kCrlf.size();
 
-char* put(char* at, std::string_view bytes) {
-  if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
-  return at + bytes.size();
+inline char* put(char* at, std::string_view bytes) {
+  return scan::copy(at, bytes.data(), bytes.size());
 }
 
 char* put_number(char* at, uint64_t n, int radix) { return std::to_chars(at, at + 20, n, radix).ptr; }
@@ -26,7 +24,8 @@ bool clean(std::string_view value) {
 }
 
 bool clean_target(std::string_view target) {
-  return !target.empty() && scan::target_end(target.data(), target.data() + target.size()) == target.data() + target.size();
+  const char* const end = target.data() + target.size();
+  return !target.empty() && scan::target_end(target.data(), end) == end;
 }
 
 // A letter that follows anything but a letter or digit becomes a capital.

@@ -1,8 +1,8 @@
-// HTTP/1.1 messages out: a HeaderMap becomes a head in one pass over it, body slices become chunks without being copied.
-// Stateless functions, any thread. The writer adds the framing field it is told to and drops whatever of
+// HTTP/1.1 messages out: a HeaderMap becomes a head in one pass over it, body slices become chunks without being
+// copied. Stateless functions, any thread. The writer adds the framing field it is told to and drops whatever of
 // content-length and transfer-encoding the map holds (unless told kAsIs); all other decisions, hop-by-hop fields
-// included, are the caller's. Entries whose name or value holds a control character are left out: they could end the
-// head early. Pseudo headers become the first line and Host; others of them are left out.
+// included, are the caller's. Entries whose name or value holds a control character are left out: they could end
+// the head early. Pseudo headers become the first line and Host; others of them are left out.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -30,7 +30,8 @@ struct WriterOptions {
 
 // False, and nothing written, when :method, :path (:authority for CONNECT) or :status are missing or hold bytes that
 // cannot stand on a first line.
-[[nodiscard]] bool write_request_head(const HeaderMap& headers, Framing framing, WriterOptions options, base::Buffer& out);
+[[nodiscard]] bool write_request_head(const HeaderMap& headers, Framing framing, WriterOptions options,
+                                      base::Buffer& out);
 [[nodiscard]] bool write_response_head(const HeaderMap& headers, Framing framing, WriterOptions options,
                                        base::Buffer& out);
 // All of body as one chunk; nothing when it is empty.

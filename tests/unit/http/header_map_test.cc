@@ -7,9 +7,7 @@ namespace {
 
 std::string dump(const HeaderMap& map) {
   std::string out;
-  map.for_each([&](const HeaderMap::Entry& e) {
-    out.append(e.name).append("=").append(e.value).append(";");
-  });
+  map.for_each([&](const HeaderMap::Entry& e) { out.append(e.name).append("=").append(e.value).append(";"); });
   return out;
 }
 
@@ -25,7 +23,8 @@ TEST(HeaderId, FindsEveryWellKnownNameAndNothingElse) {
     }
     EXPECT_EQ(header_id(changed + "x"), Header::kOther);
   }
-  for (std::string_view other : {"", "a", "ab", "abc", "x-custom", "sec-websocket-key", "x-envoy-unknown-rq-timeout-ms"}) {
+  for (std::string_view other :
+       {"", "a", "ab", "abc", "x-custom", "sec-websocket-key", "x-envoy-unknown-rq-timeout-ms"}) {
     EXPECT_EQ(header_id(other), Header::kOther) << other;
   }
 }
@@ -148,7 +147,8 @@ TEST(HeaderMap, KeepsLongAndManyValuesApart) {
 
 TEST(HeaderSyntax, NamesAreTokensAndValuesHoldNoControls) {
   EXPECT_TRUE(valid_name("x-a_b.c!#$%&'*+^`|~9"));
-  for (std::string_view bad : {"", "a b", "a:", "a\t", "a\x80", "a\"", "(a)", "a/b"}) EXPECT_FALSE(valid_name(bad)) << bad;
+  for (std::string_view bad : {"", "a b", "a:", "a\t", "a\x80", "a\"", "(a)", "a/b"})
+    EXPECT_FALSE(valid_name(bad)) << bad;
   EXPECT_TRUE(valid_value("a \t\x80\xff~"));
   EXPECT_TRUE(valid_value(""));
   for (char c : {'\r', '\n', '\0', '\x01', '\x7f', '\x1f'}) EXPECT_FALSE(valid_value(std::string("a") + c)) << int{c};

@@ -9,7 +9,9 @@ namespace {
 
 using test::Feed;
 
-ParserOptions request_options() { return {}; }
+ParserOptions request_options() {
+  return {};
+}
 ParserOptions response_options() {
   ParserOptions options;
   options.kind = MessageKind::kResponse;
@@ -34,7 +36,9 @@ std::string parse(const ParserOptions& options, std::string_view bytes, bool eof
   return expected;
 }
 
-std::string request(std::string_view bytes) { return parse(request_options(), bytes); }
+std::string request(std::string_view bytes) {
+  return parse(request_options(), bytes);
+}
 std::string response(std::string_view bytes, std::string_view method = "GET", bool eof = false) {
   return parse(response_options(), bytes, eof, method);
 }
@@ -117,8 +121,9 @@ TEST(Http1Request, GivesTrailersWithoutForbiddenFields) {
   const std::string_view bytes =
       "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
       "Grpc-Status: 0\r\nHost: evil\r\nIf-Match: x\r\nX-Sum: 1\r\n\r\n";
-  const std::string head = "headers 1.1 keep-alive chunked body\n  :method=POST\n  :path=/\n  :authority=h\n"
-                           "  transfer-encoding=chunked\ndata a\n";
+  const std::string head =
+      "headers 1.1 keep-alive chunked body\n  :method=POST\n  :path=/\n  :authority=h\n"
+      "  transfer-encoding=chunked\ndata a\n";
   EXPECT_EQ(request(bytes), head + "trailers\n  grpc-status=0\n  x-sum=1\ncomplete\n");
   ParserOptions options = request_options();
   options.enable_trailers = false;
@@ -126,12 +131,15 @@ TEST(Http1Request, GivesTrailersWithoutForbiddenFields) {
 }
 
 TEST(Http1Request, TakesAbsoluteTargetsOverHost) {
-  EXPECT_EQ(request("GET HTTP://a.com:80/p?q HTTP/1.1\r\nHost: other\r\n\r\n"),
-            "headers 1.1 keep-alive ended\n  :method=GET\n  :path=/p?q\n  :authority=a.com:80\n  :scheme=http\ncomplete\n");
-  EXPECT_EQ(request("GET https://a.com?q HTTP/1.1\r\nHost: a.com\r\n\r\n"),
-            "headers 1.1 keep-alive ended\n  :method=GET\n  :path=/?q\n  :authority=a.com\n  :scheme=https\ncomplete\n");
-  EXPECT_EQ(request("OPTIONS http://a.com HTTP/1.1\r\nHost: a.com\r\n\r\n"),
-            "headers 1.1 keep-alive ended\n  :method=OPTIONS\n  :path=*\n  :authority=a.com\n  :scheme=http\ncomplete\n");
+  EXPECT_EQ(
+      request("GET HTTP://a.com:80/p?q HTTP/1.1\r\nHost: other\r\n\r\n"),
+      "headers 1.1 keep-alive ended\n  :method=GET\n  :path=/p?q\n  :authority=a.com:80\n  :scheme=http\ncomplete\n");
+  EXPECT_EQ(
+      request("GET https://a.com?q HTTP/1.1\r\nHost: a.com\r\n\r\n"),
+      "headers 1.1 keep-alive ended\n  :method=GET\n  :path=/?q\n  :authority=a.com\n  :scheme=https\ncomplete\n");
+  EXPECT_EQ(
+      request("OPTIONS http://a.com HTTP/1.1\r\nHost: a.com\r\n\r\n"),
+      "headers 1.1 keep-alive ended\n  :method=OPTIONS\n  :path=*\n  :authority=a.com\n  :scheme=http\ncomplete\n");
   ParserOptions options = request_options();
   options.allow_absolute_url = false;
   EXPECT_EQ(parse(options, "GET http://a.com/p HTTP/1.1\r\nHost: b\r\n\r\n"),
@@ -148,14 +156,17 @@ TEST(Http1Request, TakesAsteriskForOptionsOnly) {
 TEST(Http1Request, LeavesBytesAfterConnectAndUpgradeRaw) {
   EXPECT_EQ(request("CONNECT a.com:443 HTTP/1.1\r\nHost: a.com\r\n\r\n\x16\x03tls"),
             "headers 1.1 keep-alive ended\n  :method=CONNECT\n  :authority=a.com:443\ncomplete\nraw \x16\x03tls\n");
-  EXPECT_EQ(request("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\nframes"),
-            "headers 1.1 keep-alive upgrade ended\n  :method=GET\n  :path=/ws\n  :authority=h\n"
-            "  connection=keep-alive, Upgrade\n  upgrade=websocket\ncomplete\nraw frames\n");
+  EXPECT_EQ(
+      request("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\nframes"),
+      "headers 1.1 keep-alive upgrade ended\n  :method=GET\n  :path=/ws\n  :authority=h\n"
+      "  connection=keep-alive, Upgrade\n  upgrade=websocket\ncomplete\nraw frames\n");
 }
 
 TEST(Http1Request, WantsBothUpgradeAndItsConnectionToken) {
-  EXPECT_NE(request("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n").find("keep-alive ended"), std::string::npos);
-  EXPECT_NE(request("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n\r\n").find("keep-alive ended"), std::string::npos);
+  EXPECT_NE(request("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n").find("keep-alive ended"),
+            std::string::npos);
+  EXPECT_NE(request("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n\r\n").find("keep-alive ended"),
+            std::string::npos);
 }
 
 TEST(Http1Request, SeesExpectationOnlyWithABody) {
@@ -178,8 +189,9 @@ TEST(Http1Request, AcceptsHttp10OnlyWhenTold) {
   ParserOptions options = request_options();
   options.accept_http_10 = true;
   EXPECT_EQ(parse(options, bytes), "headers 1.0 ended\n  :method=GET\n  :path=/\ncomplete\n");
-  EXPECT_EQ(parse(options, "GET / HTTP/1.0\r\nHost: h\r\nConnection: Keep-Alive\r\n\r\n"),
-            "headers 1.0 keep-alive ended\n  :method=GET\n  :path=/\n  :authority=h\n  connection=Keep-Alive\ncomplete\n");
+  EXPECT_EQ(
+      parse(options, "GET / HTTP/1.0\r\nHost: h\r\nConnection: Keep-Alive\r\n\r\n"),
+      "headers 1.0 keep-alive ended\n  :method=GET\n  :path=/\n  :authority=h\n  connection=Keep-Alive\ncomplete\n");
   EXPECT_EQ(parse(options, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
             refused("Transfer-Encoding in HTTP/1.0", "http1.invalid_transfer_encoding"));
 }
@@ -235,7 +247,9 @@ TEST(Http1Request, RefusesFieldsThatOthersMayReadDifferently) {
       {"Transfer-Encoding: xchunked\r\n", kCoding, kTe},
       {"Transfer-Encoding: \"chunked\"\r\n", kCoding, kTe},
       {"Transfer-Encoding: chunked;q=1\r\n", kCoding, kTe},
-      {"Transfer-Encoding: \x0b" "chunked\r\n", kControl},
+      {"Transfer-Encoding: \x0b"
+       "chunked\r\n",
+       kControl},
       {"Transfer-Encoding:\r\n", kCoding, kTe},
       {"Transfer-Encoding: chunked\t\r\n", "a tab around Transfer-Encoding", kTe},
       {"Transfer-Encoding:\tchunked\r\n", "a tab around Transfer-Encoding", kTe},
@@ -341,13 +355,16 @@ TEST(Http1Request, RefusesMalformedRequestLines) {
 TEST(Http1Request, RefusesMissingOrInvalidHost) {
   EXPECT_EQ(request("GET / HTTP/1.1\r\nX: y\r\n\r\n"), refused("no Host field", "missing_host_header"));
   EXPECT_EQ(request("GET http://h/ HTTP/1.1\r\nX: y\r\n\r\n"), refused("no Host field", "missing_host_header"));
-  for (std::string_view host : {"", "a b", "a,b c", "a/b", "a?b", "user@a", "a\\b", "a:b", "a:80:80", "[::1", "::1", "a\"", "<a>",
-                                "[::1]x", "a]", ":80", "a:65536", "\x80", "a#", "[]:80"}) {
+  for (std::string_view host :
+       {"",    "a b", "a,b c", "a/b",    "a?b", "user@a", "a\\b",    "a:b",  "a:80:80", "[::1",
+        "::1", "a\"", "<a>",   "[::1]x", "a]",  ":80",    "a:65536", "\x80", "a#",      "[]:80"}) {
     EXPECT_EQ(request("GET / HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n"), refused("an invalid Host")) << host;
   }
-  for (std::string_view host : {"a", "a.b-c_d:80", "127.0.0.1:1", "[::1]", "[fe80::1%25eth0]:443", "xn--a", "a:", "a~!$&'()*+,;="}) {
+  for (std::string_view host :
+       {"a", "a.b-c_d:80", "127.0.0.1:1", "[::1]", "[fe80::1%25eth0]:443", "xn--a", "a:", "a~!$&'()*+,;="}) {
     EXPECT_TRUE(request("GET / HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n")
-                    .ends_with(":authority=" + std::string(host) + "\ncomplete\n")) << host;
+                    .ends_with(":authority=" + std::string(host) + "\ncomplete\n"))
+        << host;
   }
 }
 
@@ -362,9 +379,18 @@ TEST(Http1Request, RefusesBadChunks) {
   using namespace std::string_view_literals;
   const std::string_view kSize = "a malformed chunk size";
   const Refusal refusals[] = {
-      {"\r\n", kSize}, {"g\r\n", kSize}, {"+5\r\nhello\r\n", kSize}, {"-5\r\n", kSize}, {" 5\r\n", kSize},
-      {"5 \r\nhello\r\n", kSize}, {"5 ;x\r\nhello\r\n", kSize}, {"0x5\r\n", kSize}, {";x\r\n", kSize}, {"5\nhello\r\n", kSize},
-      {"5,5\r\n", kSize}, {"5\0\r\n"sv, kSize},
+      {"\r\n", kSize},
+      {"g\r\n", kSize},
+      {"+5\r\nhello\r\n", kSize},
+      {"-5\r\n", kSize},
+      {" 5\r\n", kSize},
+      {"5 \r\nhello\r\n", kSize},
+      {"5 ;x\r\nhello\r\n", kSize},
+      {"0x5\r\n", kSize},
+      {";x\r\n", kSize},
+      {"5\nhello\r\n", kSize},
+      {"5,5\r\n", kSize},
+      {"5\0\r\n"sv, kSize},
       {"10000000000000000\r\n", "a chunk size out of range"},
       {"8000000000000000\r\n", "a chunk size out of range"},
       {"00000000000000005\r\nhello\r\n", "a chunk size out of range"},
@@ -385,7 +411,9 @@ TEST(Http1Request, RefusesBadChunks) {
                   .ends_with(refused("a malformed field name, or a folded line")));
   for (std::string_view field : {"Content-Length: 5", "Transfer-Encoding: chunked"}) {
     EXPECT_TRUE(request("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + std::string(field) +
-                        "\r\n\r\n").ends_with(refused("a framing field in the trailers"))) << field;
+                        "\r\n\r\n")
+                    .ends_with(refused("a framing field in the trailers")))
+        << field;
   }
 }
 
@@ -429,8 +457,8 @@ TEST(Http1Request, LimitsFieldCountAndTrailers) {
 
 TEST(Http1Request, ReadsLargeHeadsInAnyPieces) {
   std::string bytes = "GET /" + std::string(9000, 'p') + " HTTP/1.1\r\nHost: h\r\n";
-  std::string expected = "headers 1.1 keep-alive ended\n  :method=GET\n  :path=/" + std::string(9000, 'p') +
-                         "\n  :authority=h\n";
+  std::string expected =
+      "headers 1.1 keep-alive ended\n  :method=GET\n  :path=/" + std::string(9000, 'p') + "\n  :authority=h\n";
   for (int i = 0; i < 90; ++i) {
     const std::string n = std::to_string(i), value(static_cast<size_t>(i * 12), 'v');
     bytes += "X-" + n + ": " + value + "\r\n";
@@ -468,7 +496,8 @@ TEST(Http1Request, EofIsAnErrorOnlyInsideAMessage) {
   const std::string truncated = refused("the connection ended inside a message");
   EXPECT_EQ(parse(request_options(), "G", true), truncated);
   EXPECT_EQ(parse(request_options(), "GET / HTTP/1.1\r\nHost: h\r\n", true), truncated);
-  EXPECT_TRUE(parse(request_options(), "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na", true).ends_with(truncated));
+  EXPECT_TRUE(
+      parse(request_options(), "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na", true).ends_with(truncated));
   EXPECT_TRUE(parse(request_options(), "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", true)
                   .ends_with(truncated));
 }
@@ -501,7 +530,8 @@ TEST(Http1Response, HeadAnd204And304HaveNoBody) {
 
 TEST(Http1Response, InformationalHeadsComeBeforeTheFinalOne) {
   EXPECT_EQ(response("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-                     "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HEAD"),
+                     "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                     "HEAD"),
             "informational 1.1 keep-alive\n  :status=100\ninformational 1.1 keep-alive\n  :status=103\n  link=</a>\n"
             "headers 1.1 keep-alive length=0 ended\n  :status=200\n  content-length=0\ncomplete\n");
 }
@@ -516,8 +546,9 @@ TEST(Http1Response, SwitchingProtocolsAndConnectLeaveTheRestRaw) {
 
 TEST(Http1Response, RefusesMalformedStatusLinesAndFraming) {
   const std::string_view kLine = "a malformed status line";
-  for (std::string_view line : {"HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1  200 OK", "HTTP/1.1 099 OK", "HTTP/1.2 200 OK",
-                                "HTTP/1.1 2x0 OK", "HTTP/1.1", "HTTP/1.10 200 OK", "HTTP/1.1\t200 OK", "HTTP/1.1 200\tOK"}) {
+  for (std::string_view line :
+       {"HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1  200 OK", "HTTP/1.1 099 OK", "HTTP/1.2 200 OK",
+        "HTTP/1.1 2x0 OK", "HTTP/1.1", "HTTP/1.10 200 OK", "HTTP/1.1\t200 OK", "HTTP/1.1 200\tOK"}) {
     EXPECT_EQ(response(std::string(line) + "\r\nA: b\r\n\r\n"), refused(kLine)) << line;
   }
   for (std::string_view line : {"HTTP/2 200", "ICY 200 OK", "http/1.1 200 OK", "\r\nHTTP/1.1 200 OK"}) {

@@ -9,7 +9,9 @@ namespace {
 
 constexpr Framing kNone{};
 constexpr Framing kChunked{Framing::Kind::kChunked, 0};
-constexpr Framing length(uint64_t n) { return {Framing::Kind::kContentLength, n}; }
+constexpr Framing length(uint64_t n) {
+  return {Framing::Kind::kContentLength, n};
+}
 
 void put_request(HeaderMap& map, std::string_view method, std::string_view path, std::string_view authority) {
   map.add(Header::kMethod, method);
