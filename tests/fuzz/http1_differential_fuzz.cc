@@ -1,5 +1,6 @@
-// Our parser against another one, http_parser: of a request that ours accepts the other one reads the same method,
-// target, fields, body and end. What only the other one accepts is of no interest: ours may be stricter.
+// Our parser against another one, http_parser: of a message that ours accepts the other one reads the same method
+// and target or status, fields, body and end. Inputs that begin with HTTP/ are responses to GET. What only the
+// other one accepts is of no interest: ours may be stricter.
 #include <http_parser.h>
 
 #include <cstdint>
@@ -16,7 +17,7 @@ using http::Header;
 namespace {
 
 struct Message {
-  std::string method, target;
+  std::string method, target;  // responses: status, nothing
   std::vector<std::pair<std::string, std::string>> fields;  // trailers included, Host not
   std::string host, body;
   bool complete = false;
@@ -36,7 +37,7 @@ struct Other {
   Message& last() { return messages.back(); }
   static Other& of(http_parser* p) { return *static_cast<Other*>(p->data); }
 
-  void parse(std::string_view bytes) {
+  void parse(std::string_view bytes, bool response) {
     http_parser_settings settings;
     http_parser_settings_init(&settings);
     settings.on_message_begin = [](http_parser* p) {
@@ -60,8 +61,9 @@ struct Other {
       return 0;
     };
     settings.on_headers_complete = [](http_parser* p) {
-      of(p).last().method = http_method_str(static_cast<http_method>(p->method));
-      return 0;
+      of(p).last().method = p->type == HTTP_RESPONSE ? std::to_string(p->status_code)
+                                                     : http_method_str(static_cast<http_method>(p->method));
+      return p->type == HTTP_RESPONSE && p->status_code == 304 ? 1 : 0;  // 1: no body, which it leaves to its user
     };
     settings.on_body = [](http_parser* p, const char* at, size_t n) {
       of(p).last().body.append(at, n);
@@ -72,14 +74,15 @@ struct Other {
       return 0;
     };
     http_parser parser;
-    http_parser_init(&parser, HTTP_REQUEST);
+    http_parser_init(&parser, response ? HTTP_RESPONSE : HTTP_REQUEST);
     parser.data = this;
-    http_parser_execute(&parser, &settings, bytes.data(), bytes.size());
+    const size_t n = http_parser_execute(&parser, &settings, bytes.data(), bytes.size());
+    if (n == bytes.size() && parser.http_errno == HPE_OK) http_parser_execute(&parser, &settings, nullptr, 0);
     for (Message& m : messages) {
       std::vector<std::pair<std::string, std::string>> fields;
       for (auto& [name, value] : m.fields) {
         value = http::chars::trim(value);
-        if (name == "host" && m.host.empty()) m.host = value;
+        if (!response && name == "host" && m.host.empty()) m.host = value;
         else fields.emplace_back(std::move(name), std::move(value));
       }
       m.fields = std::move(fields);
@@ -117,9 +120,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (static_cast<unsigned char>(c) >= 0x80) return 0;  // the other one refuses raw UTF-8 in targets, we do not
   }
   Other other;
-  other.parse(bytes);
+  const bool response = bytes.starts_with("HTTP/");
+  other.parse(bytes, response);
 
-  http::Http1Parser parser({});
+  http::ParserOptions options;
+  if (response) options.kind = http::MessageKind::kResponse;
+  http::Http1Parser parser(options);
   http::HeaderMap headers, trailers;
   base::Buffer in, body;
   in.append(bytes);
@@ -127,18 +133,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Message ours;
   bool after_head = false;
   for (size_t index = 0;;) {
-    const Event event = parser.next(in, after_head ? trailers : headers, body);
+    Event event = parser.next(in, after_head ? trailers : headers, body);
+    if (event == Event::kNeedMore && response && parser.in_message()) event = parser.on_eof();
     if (event == Event::kNeedMore || event == Event::kError) return 0;
-    if (event == Event::kHeaders) after_head = true;
-    if (event != Event::kComplete) continue;
+    if (event == Event::kHeaders) after_head = !parser.informational();
+    if (event != Event::kComplete && !(event == Event::kHeaders && parser.informational())) continue;
 
     ours = {};
     ours.complete = true;
     ours.body = body.to_string();
     FUZZ_CHECK(index < other.messages.size(), "the other parser saw fewer messages");
     Message& theirs = other.messages[index++];
-    ours.method = headers.get(Header::kMethod);
-    ours.target = wire_target(headers, theirs.target);
+    ours.method = headers.get(response ? Header::kStatus : Header::kMethod);
+    if (!response) ours.target = wire_target(headers, theirs.target);
     if (has_longer_transfer_encoding(headers)) return 0;
     const bool own_authority = headers.has(Header::kScheme) || parser.connect();
     ours.host = own_authority ? theirs.host : std::string(headers.get(Header::kAuthority));

@@ -36,8 +36,8 @@ bool forbidden_in_trailers(Header id, std::string_view name) {
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
-// Whether the white space around a value, which lies in its line, is spaces only. Tabs are allowed there, but some parsers do not trim them, and
-// see another transfer coding or length.
+// Whether the white space around a value, which lies in its line, is spaces only. Tabs are allowed there, but some
+// parsers do not trim them, and see another transfer coding or length.
 bool spaces_only_around(std::string_view value) {
   for (const char* p = value.data() - 1; *p != ':'; --p) {
     if (*p != ' ') return false;

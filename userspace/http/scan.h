@@ -48,9 +48,9 @@ inline const char* target_end(const char* p, const char* end) {
 
 inline constexpr size_t kFoldedMax = 64;
 
-// The size of the field name at p, which `folded` (kFoldedMax bytes) gets in lower case. 0: it is none, or an unusual
-// one (long, with rare characters, near the end of the input), to be looked at byte by byte. Folding in place would make
-// the loads that follow wait for the stores.
+// The size of the field name at p, which `folded` (kFoldedMax bytes) gets in lower case. 0: it is none, or an
+// unusual one (long, with rare characters, near the end of the input), to be looked at byte by byte. Folding in
+// place would make the loads that follow wait for the stores.
 inline size_t fold_usual_name(const char* p, const char* end, char* folded) {
 #if defined(__SSE2__)
   const __m128i case_bit = _mm_set1_epi8(0x20);
