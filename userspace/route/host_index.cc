@@ -53,7 +53,8 @@ uint32_t HostIndex::add(std::string_view domain, uint32_t virtual_host) {
 }
 
 uint32_t HostIndex::find(std::string_view authority) const {
-  if ((exact_.empty() && suffixes_.map.empty() && prefixes_.map.empty()) || authority.size() > kMaxHostBytes) return any_;
+  if ((exact_.empty() && suffixes_.map.empty() && prefixes_.map.empty()) || authority.size() > kMaxHostBytes)
+    return any_;
   std::array<char, kMaxHostBytes> storage;
   const std::string_view host(storage.data(), lower_into(authority, storage.data()));
   if (const auto it = exact_.find(host); it != exact_.end()) return it->second;

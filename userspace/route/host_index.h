@@ -1,5 +1,6 @@
-// Which virtual host an authority belongs to: exact domain, then the longest "*suffix", the longest "prefix*", then "*";
-// in any case. A wildcard stands for at least one character. Domains are added once, then only looked up.
+// Which virtual host an authority belongs to: exact domain, then the longest "*suffix", the longest "prefix*",
+// then "*"; in any case. A wildcard stands for at least one character. Domains are added once, then only looked
+// up.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,7 +1,7 @@
 // Compiled headers_to_add and headers_to_remove of one level (weighted cluster, route, virtual host, route
-// configuration). Removal comes first; then every value is made, from the headers as they are, then what overwrites is
-// written, then what appends. Values without %...% operators are used as they stand, without formatting or copying: they
-// live as long as the table. Immutable, any worker.
+// configuration). Removal comes first; then every value is made, from the headers as they are, then what
+// overwrites is written, then what appends. Values without %...% operators are used as they stand, without
+// formatting or copying: they live as long as the table. Immutable, any worker.
 #pragma once
 #include <optional>
 #include <string>

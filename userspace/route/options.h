@@ -129,7 +129,7 @@ struct RetryPolicy {
   milliseconds per_try_idle_timeout{0};  // 0: off
   std::vector<uint32_t> retriable_status_codes{};
   std::vector<HeaderMatch> retriable_headers{};          // any on the response
-  std::vector<HeaderMatch> retriable_request_headers{};  // if not empty: one must match the request, or nothing is retried
+  std::vector<HeaderMatch> retriable_request_headers{};  // if any: one must match the request, or nothing is retried
   milliseconds base_interval{25};
   milliseconds max_interval{0};  // 0: 10 times base_interval
   bool previous_hosts = false;   // retry_host_predicate envoy.retry_host_predicates.previous_hosts

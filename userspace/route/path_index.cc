@@ -35,7 +35,8 @@ uint64_t lower_if(uint64_t word) {
   return word | upper >> 2;
 }
 
-// label is in lower case if text is folded. Inline, for labels are short: a call of memcmp costs more than the comparison.
+// label is in lower case if text is folded. Inline, for labels are short: a call of memcmp costs more than the
+// comparison.
 template <bool fold>
 bool same_bytes(const char* text, const char* label, size_t n) {
   if (n >= 8) {
@@ -154,7 +155,8 @@ uint64_t PrefixTrie::hash(const char* bytes, size_t n) {
 
 template <bool fold>
 uint32_t PrefixTrie::child(const Node& node, const char* bytes) const {
-  if (node.mask == 0) return same_bytes<fold>(bytes, &labels_[nodes_[node.children].label], node.stride) ? node.children : kNone;
+  if (node.mask == 0)
+    return same_bytes<fold>(bytes, &labels_[nodes_[node.children].label], node.stride) ? node.children : kNone;
   const uint64_t h = hash<fold>(bytes, node.stride);
   const Slot* const slots = &slots_[node.children];
   for (uint64_t slot = h & node.mask; slots[slot].node != 0; slot = (slot + 1) & node.mask) {
@@ -223,7 +225,8 @@ template uint32_t PrefixTrie::child<true>(const Node&, const char*) const;
 
 Candidates::Candidates(const PathIndex& index, std::string_view path, bool is_connect)
     : index_(index), path_(path), is_connect_(is_connect) {
-  if (is_connect && !index.connects_.empty()) add({index.connects_.data(), index.connects_.data() + index.connects_.size()});
+  if (is_connect && !index.connects_.empty())
+    add({index.connects_.data(), index.connects_.data() + index.connects_.size()});
   if (path.data() == nullptr) return;
   if (!index.whole_.empty()) {
     if (const auto it = index.whole_.find(path); it != index.whole_.end()) {

@@ -1,8 +1,9 @@
-// Finds the routes whose path condition holds for a path, in the order of the configuration, without walking them: whole
-// paths in a hash table, prefixes in a trie, once more in lower case for routes that ignore case, regexes behind the prefix that they require. A lookup collects a few sorted lists of route numbers, Candidates
-// merges them. A route that has no condition but its path cuts the list of its path or prefix behind itself.
-// Built once, then only read, by any worker. A lookup allocates nothing; where more prefixes than Candidates::kMaxLists
-// nest in one path, it walks all routes instead.
+// Finds the routes whose path condition holds for a path, in the order of the configuration, without walking
+// them: whole paths in a hash table, prefixes in a trie, once more in lower case for routes that ignore case,
+// regexes behind the prefix that they require. A lookup collects a few sorted lists of route numbers,
+// Candidates merges them. A route that has no condition but its path cuts the list of its path or prefix behind
+// itself. Built once, then only read, by any worker. A lookup allocates nothing; where more prefixes than
+// Candidates::kMaxLists nest in one path, it walks all routes instead.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -39,8 +40,8 @@ class PrefixTrie {
   void add(std::string key, Reach reach, uint32_t route);
   // Ends the adding; ends_list(route) says that nothing behind the route can win in its list.
   void build(const std::function<bool(uint32_t)>& ends_list);
-  // Calls f(RouteList) for every key that counts. fold: the text's upper-case letters count as lower-case ones, which the
-  // keys are made of.
+  // Calls f(RouteList) for every key that counts. fold: the text's upper-case letters count as lower-case ones,
+  // which the keys are made of.
   template <bool fold, class F>
   void find(std::string_view text, F&& f) const;
 

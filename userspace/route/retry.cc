@@ -35,7 +35,8 @@ bool any_element(std::string_view list, F&& f) {
 
 bool has_ignoring_case(const HeaderMap& headers, std::string_view name) {
   bool found = false;
-  headers.for_each([&](const HeaderMap::Entry& entry) { found = found || http::equal_ignoring_case(entry.name, name); });
+  headers.for_each(
+      [&](const HeaderMap::Entry& entry) { found = found || http::equal_ignoring_case(entry.name, name); });
   return found;
 }
 
@@ -95,7 +96,8 @@ base::Result<CompiledRetryPolicy> CompiledRetryPolicy::compile(const RetryPolicy
   }
   for (size_t i = 0; i < options.retriable_status_codes.size(); ++i) {
     const uint32_t code = options.retriable_status_codes[i];
-    if (code < 100 || code > 599) return invalid(fmt::format("retriable_status_codes[{}]: {} is not a status", i, code));
+    if (code < 100 || code > 599)
+      return invalid(fmt::format("retriable_status_codes[{}]: {} is not a status", i, code));
   }
   if (out.options_.rate_limited_retry_back_off) {
     for (ResetHeader& header : out.options_.rate_limited_retry_back_off->reset_headers) {
@@ -162,7 +164,8 @@ bool RetryState::wants(const HeaderMap& response) const {
   }
   if ((retry_on_ & retry_on::kRetriableHeaders) != 0) {
     if (matches_any(policy_->retriable_headers(), response)) return true;
-    if (any_element(header_names_, [&](std::string_view name) { return has_ignoring_case(response, name); })) return true;
+    if (any_element(header_names_, [&](std::string_view name) { return has_ignoring_case(response, name); }))
+      return true;
   }
   return response.has(Header::kGrpcStatus) && (retry_on_ & grpc_bit(response.get(Header::kGrpcStatus))) != 0;
 }

@@ -1,7 +1,8 @@
-// Whether a try that failed is made again, when, and how long each may take: x-envoy-retry-* and the route's retry policy.
-// Sans-IO: the router reports what happened and obeys; circuit-breaker budgets and hosts are its business.
-// CompiledRetryPolicy is immutable and belongs to the table; RetryState is a field of one stream, on its worker, and
-// allocates nothing. It keeps views into the request headers, which must outlive it unchanged in their storage.
+// Whether a try that failed is made again, when, and how long each may take: x-envoy-retry-* and the route's
+// retry policy. Sans-IO: the router reports what happened and obeys; circuit-breaker budgets and hosts are its
+// business. CompiledRetryPolicy is immutable and belongs to the table; RetryState is a field of one stream, on
+// its worker, and allocates nothing. It keeps views into the request headers, which must outlive it unchanged
+// in their storage.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -89,8 +90,8 @@ struct Timeouts {
   milliseconds per_try_idle{0};
 };
 
-// Timeouts of a request: the route's, or those of x-envoy-upstream-rq-timeout-ms and -per-try-timeout-ms, which are removed.
-// With set_expected it tells the upstream in x-envoy-expected-rq-timeout-ms.
+// Timeouts of a request: the route's, or those of x-envoy-upstream-rq-timeout-ms and -per-try-timeout-ms, which
+// are removed. With set_expected it tells the upstream in x-envoy-expected-rq-timeout-ms.
 Timeouts request_timeouts(const Route& route, http::HeaderMap& request, bool set_expected = true);
 // max_stream_duration of the route for this request, with grpc-timeout; nothing: the connection manager's.
 std::optional<milliseconds> stream_duration_limit(const Route& route, const http::HeaderMap& request);

@@ -57,7 +57,7 @@ void rewrite_path(const Route& route, HeaderMap& request, const RewriteOptions& 
     return;
   }
   const std::string_view replaced = replace_by_regex(*route.path_rewrite, path, request);
-  if (replaced.data() != nullptr) request.set_view(Header::kPath, replaced);
+  if (!replaced.empty()) request.set_view(Header::kPath, replaced);  // no request line can do without a path
 }
 
 // The new authority by the route's host rewrite, empty when it stays.
@@ -95,15 +95,16 @@ std::string_view last_element(std::string_view list) {
   return list;
 }
 
-// The request's authority as a redirect to `scheme` keeps it: without the port when a new one is given, or when it is the
-// default port of the scheme that is left behind.
+// The request's authority as a redirect to `scheme` keeps it: without the port when a new one is given, or when
+// it is the default port of the scheme that is left behind.
 std::string_view kept_authority(const HeaderMap& request, std::string_view scheme, bool has_new_port) {
   const std::string_view authority = request.get(Header::kAuthority);
   const std::string_view bare = without_port(authority);
   if (bare.size() == authority.size()) return authority;
   const std::string_view port = authority.substr(bare.size());
   const std::string_view proto = request.get(Header::kForwardedProto);
-  const bool leaves_default = scheme != proto && ((proto == "http" && port == ":80") || (proto == "https" && port == ":443"));
+  const bool leaves_default =
+      scheme != proto && ((proto == "http" && port == ":80") || (proto == "https" && port == ":443"));
   return has_new_port || leaves_default ? bare : authority;
 }
 
@@ -118,7 +119,8 @@ std::string_view redirect_path(const Route& route, const HeaderMap& request, Hea
       return concatenate(into, {redirect.path_value, query});
     case RedirectAction::Path::kPrefixRewrite: {
       const std::string_view path = original.substr(0, query_at);
-      return concatenate(into, {redirect.path_value, path.substr(std::min(matched_bytes(route, path), path.size())), query});
+      return concatenate(into,
+                         {redirect.path_value, path.substr(std::min(matched_bytes(route, path), path.size())), query});
     }
     case RedirectAction::Path::kRegexRewrite: {
       const std::string_view path = redirect.strip_query ? original.substr(0, query_at) : original;

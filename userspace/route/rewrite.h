@@ -1,5 +1,6 @@
-// What a route changes in the messages: header edits, path and host on the way to the upstream, edits on the way back, and
-// the Location of a redirect. Works on the HeaderMap of one stream; its arena is the only place that grows.
+// What a route changes in the messages: header edits, path and host on the way to the upstream, edits on the
+// way back, and the Location of a redirect. Works on the HeaderMap of one stream; its arena is the only place
+// that grows. Constant header values stay views into the table: whoever holds the messages holds the table.
 #pragma once
 #include <string_view>
 

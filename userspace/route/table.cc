@@ -18,7 +18,8 @@ bool is_grpc(std::string_view content_type) {
 // Where the query or fragment begins; the size when there is neither.
 size_t path_end(std::string_view path) {
   const void* question = std::memchr(path.data(), '?', path.size());
-  size_t end = question == nullptr ? path.size() : static_cast<size_t>(static_cast<const char*>(question) - path.data());
+  size_t end =
+      question == nullptr ? path.size() : static_cast<size_t>(static_cast<const char*>(question) - path.data());
   const void* fragment = std::memchr(path.data(), '#', end);
   if (fragment != nullptr) end = static_cast<size_t>(static_cast<const char*>(fragment) - path.data());
   return end;
@@ -27,7 +28,8 @@ size_t path_end(std::string_view path) {
 bool conditions_hold(const Route& route, const MatchInput& input, std::string_view query) {
   const RouteMatch& match = route.options->match;
   if (match.grpc && !is_grpc(input.headers.get(Header::kContentType))) return false;
-  if (match.runtime_fraction && input.random % match.runtime_fraction->denominator >= match.runtime_fraction->numerator) {
+  if (match.runtime_fraction &&
+      input.random % match.runtime_fraction->denominator >= match.runtime_fraction->numerator) {
     return false;
   }
   if (!matches_all(route.headers, input.headers)) return false;

@@ -1,9 +1,9 @@
-// The compiled route table: which route a request takes. Built once from RouteTableOptions on the main thread, immutable
-// after that, shared by all workers through the Snapshot; match() takes no lock and allocates nothing.
-// The first route that matches wins, as written, yet the routes are not walked: a host index finds the virtual host, its
-// path index (path_index.h) names the few routes whose path condition can hold, in the order of the configuration, and
-// only their headers, query parameters and fractions are checked. Routes that share one path or prefix and differ by other
-// conditions only are walked one by one.
+// The compiled route table: which route a request takes. Built once from RouteTableOptions on the main thread,
+// immutable after that, shared by all workers through the Snapshot; match() takes no lock and allocates
+// nothing. The first route that matches wins, as written, yet the routes are not walked: a host index finds the
+// virtual host, its path index (path_index.h) names the few routes whose path condition can hold, in the order
+// of the configuration, and only their headers, query parameters and fractions are checked. Routes that share
+// one path or prefix and differ by other conditions only are walked one by one.
 // Every Route, VirtualHost and name handed out lives as long as the table.
 #pragma once
 #include <cstdint>

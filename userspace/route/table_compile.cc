@@ -73,7 +73,8 @@ class TableCompiler {
   explicit TableCompiler(RouteTable& table) : table_(table) {}
 
   base::Result<void> run() {
-    if (auto ok = compile_edits(table_.options_.mutations, table_.request_edits_, table_.response_edits_); !ok) return ok;
+    if (auto ok = compile_edits(table_.options_.mutations, table_.request_edits_, table_.response_edits_); !ok)
+      return ok;
     table_.tls_redirect_options_.action = ActionKind::kRedirect;
     table_.tls_redirect_options_.redirect.https_redirect = true;
     for (size_t i = 0; i < table_.options_.virtual_hosts.size(); ++i) {
@@ -148,7 +149,8 @@ class TableCompiler {
         }
         break;
       case ActionKind::kDirectResponse:
-        if (auto ok = check_direct_response(options.direct_response); !ok) return beneath("direct_response", ok.error());
+        if (auto ok = check_direct_response(options.direct_response); !ok)
+          return beneath("direct_response", ok.error());
         break;
       case ActionKind::kNonForwarding: break;
     }
@@ -246,7 +248,8 @@ class TableCompiler {
       route.weighted.push_back(std::move(choice));
     }
     if (sum == 0) return invalid("weighted_clusters: the weights add up to 0");
-    if (sum > ~0u) return invalid(fmt::format("weighted_clusters: the weights add up to {}, more than 32 bits hold", sum));
+    if (sum > ~0u)
+      return invalid(fmt::format("weighted_clusters: the weights add up to {}, more than 32 bits hold", sum));
     if (action.total_weight != 0 && action.total_weight != sum) {
       return invalid(fmt::format("weighted_clusters: the weights add up to {}, not to total_weight {}", sum,
                                  action.total_weight));

@@ -61,8 +61,9 @@ TEST(RetryState, RetriesListedStatusesAndHeaders) {
   const uint32_t headers = retry_on::kRetriableHeaders;
   EXPECT_EQ(answer(headers, {{":status", "200"}, {"x-again", "1"}}, {}, options), RetryAnswer::kYes);
   EXPECT_EQ(answer(headers, {{":status", "200"}}, {}, options), RetryAnswer::kNo);
-  EXPECT_EQ(answer(headers, {{":status", "200"}, {"x-more", "1"}}, {{"x-envoy-retriable-header-names", "a,X-More"}}, options),
-            RetryAnswer::kYes);
+  EXPECT_EQ(
+      answer(headers, {{":status", "200"}, {"x-more", "1"}}, {{"x-envoy-retriable-header-names", "a,X-More"}}, options),
+      RetryAnswer::kYes);
 }
 
 TEST(RetryState, RetriesGrpcStatuses) {
@@ -230,12 +231,14 @@ TEST(RequestTimeouts, ComeFromTheRequestFirst) {
   EXPECT_EQ(by_route.global, milliseconds(1000));
   EXPECT_EQ(by_route.per_try, milliseconds(400));
   EXPECT_EQ(plain.headers.get(Header::kEnvoyExpectedRequestTimeout), "400");
-  Request asking(options, {{"x-envoy-upstream-rq-timeout-ms", "500"}, {"x-envoy-upstream-rq-per-try-timeout-ms", "50"}});
+  Request asking(options,
+                 {{"x-envoy-upstream-rq-timeout-ms", "500"}, {"x-envoy-upstream-rq-per-try-timeout-ms", "50"}});
   const Timeouts asked = request_timeouts(*asking.route, asking.headers, false);
   EXPECT_EQ(asked.global, milliseconds(500));
   EXPECT_EQ(asked.per_try, milliseconds(50));
   EXPECT_EQ(asking.headers.size(), 4u);
-  Request silly(options, {{"x-envoy-upstream-rq-timeout-ms", "5x"}, {"x-envoy-upstream-rq-per-try-timeout-ms", "2000"}});
+  Request silly(options,
+                {{"x-envoy-upstream-rq-timeout-ms", "5x"}, {"x-envoy-upstream-rq-per-try-timeout-ms", "2000"}});
   const Timeouts ignored = request_timeouts(*silly.route, silly.headers);
   EXPECT_EQ(ignored.global, milliseconds(1000));
   EXPECT_EQ(ignored.per_try, milliseconds(0));

@@ -49,7 +49,8 @@ TEST(RewritePath, ReplacesWhatTheMatchTookAndKeepsTheQuery) {
   EXPECT_EQ(Exchange(with_prefix_rewrite(Path::kPrefix, "/static", "/"), "h", "/static?a=1").forward().path(), "/?a=1");
   EXPECT_EQ(Exchange(with_prefix_rewrite(Path::kPrefix, "/a/", "/b/"), "h", "/a/x/y?q").forward().path(), "/b/x/y?q");
   EXPECT_EQ(Exchange(with_prefix_rewrite(Path::kPath, "/a", "/b"), "h", "/a?q").forward().path(), "/b?q");
-  EXPECT_EQ(Exchange(with_prefix_rewrite(Path::kPathSeparatedPrefix, "/a", "/b"), "h", "/a/x").forward().path(), "/b/x");
+  EXPECT_EQ(Exchange(with_prefix_rewrite(Path::kPathSeparatedPrefix, "/a", "/b"), "h", "/a/x").forward().path(),
+            "/b/x");
   EXPECT_EQ(Exchange(with_prefix_rewrite(Path::kSafeRegex, "/a.*", "/b"), "h", "/axyz?q").forward().path(), "/b?q");
 }
 
@@ -68,6 +69,8 @@ TEST(RewritePath, RegexWorksOnThePathWithoutQuery) {
   EXPECT_EQ(Exchange(table_of({route}), "h", "/service/foo/v1/api?x=/service/").forward().path(),
             "/v1/api/instance/foo?x=/service/");
   EXPECT_EQ(Exchange(table_of({route}), "h", "/other?x").forward().path(), "/other?x");
+  route.route.regex_rewrite = RegexRewrite{".*", ""};
+  EXPECT_EQ(Exchange(table_of({route}), "h", "/kept").forward().path(), "/kept");
 }
 
 RouteTableOptions with_host_rewrite(HostRewrite rewrite, bool append = false) {
@@ -137,8 +140,10 @@ TEST(HeaderEdits, FourWaysToAdd) {
 TEST(HeaderEdits, FormatsOperatorsAndLeavesOutEmptyValues) {
   RouteOptions route = prefix("/", "c");
   route.mutations = request_add("x-copy", "<%REQ(x-from)%>");
-  route.mutations.request_headers_to_add.push_back({"x-none", "%REQ(x-missing)%", AppendAction::kAppendIfExistsOrAdd, false});
-  route.mutations.request_headers_to_add.push_back({"x-kept", "%REQ(x-missing)%", AppendAction::kAppendIfExistsOrAdd, true});
+  route.mutations.request_headers_to_add.push_back(
+      {"x-none", "%REQ(x-missing)%", AppendAction::kAppendIfExistsOrAdd, false});
+  route.mutations.request_headers_to_add.push_back(
+      {"x-kept", "%REQ(x-missing)%", AppendAction::kAppendIfExistsOrAdd, true});
   route.mutations.request_headers_to_add.push_back({"x-percent", "100%%", AppendAction::kAppendIfExistsOrAdd, false});
   Exchange exchange(table_of({route}), "h", "/", {{"x-from", "me"}});
   const http::HeaderMap& request = exchange.forward().request;
@@ -166,7 +171,8 @@ TEST(HeaderEdits, RemovesFirstAndMakesAllValuesBeforeItWrites) {
 TEST(HeaderEdits, MoreOfThemThanTheStackHolds) {
   RouteOptions route = prefix("/", "c");
   for (int i = 0; i < 100; ++i) {
-    route.mutations.request_headers_to_add.push_back({"x-" + std::to_string(i), "v", AppendAction::kAppendIfExistsOrAdd, false});
+    route.mutations.request_headers_to_add.push_back(
+        {"x-" + std::to_string(i), "v", AppendAction::kAppendIfExistsOrAdd, false});
   }
   Exchange exchange(table_of({route}), "h", "/");
   EXPECT_EQ(exchange.forward().request.size(), 104u);

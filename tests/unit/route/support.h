@@ -27,7 +27,8 @@ inline RouteOptions whole(std::string value, std::string cluster) {
   return route_to(PathMatch::Kind::kPath, std::move(value), std::move(cluster));
 }
 
-inline VirtualHostOptions virtual_host(std::string name, std::vector<std::string> domains, std::vector<RouteOptions> routes) {
+inline VirtualHostOptions virtual_host(std::string name, std::vector<std::string> domains,
+                                       std::vector<RouteOptions> routes) {
   VirtualHostOptions host;
   host.name = std::move(name);
   host.domains = std::move(domains);

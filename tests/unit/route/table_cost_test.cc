@@ -1,5 +1,5 @@
-// The last of 10,000 routes may cost 1.5 times the only one. CPU time of this thread, not the clock on the wall; the best
-// of many short rounds, taken in turns, is what the code costs when nobody interrupts it.
+// The last of 10,000 routes may cost 1.5 times the only one. CPU time of this thread, not the clock on the
+// wall; the best of many short rounds, taken in turns, is what the code costs when nobody interrupts it.
 #include <fmt/format.h>
 #include <time.h>
 

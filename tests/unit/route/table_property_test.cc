@@ -18,7 +18,8 @@ std::string random_path(Prng& prng, size_t max_bytes) {
 }
 
 RouteOptions random_route(Prng& prng, uint32_t number) {
-  static constexpr std::string_view kRegexes[] = {"/a.*", "/[ab]+", ".*", "(?i)/ab?/.*", "/a/(a|b)*", "/(a|A)b", "/|/a+", "/ab/b$"};
+  static constexpr std::string_view kRegexes[] = {"/a.*",      "/[ab]+",  ".*",    "(?i)/ab?/.*",
+                                                  "/a/(a|b)*", "/(a|A)b", "/|/a+", "/ab/b$"};
   static constexpr Path kKinds[] = {Path::kPrefix, Path::kPath, Path::kSafeRegex, Path::kPathSeparatedPrefix};
   const Path kind = kKinds[prng.below(4)];
   std::string value = random_path(prng, 5);
@@ -94,7 +95,8 @@ TEST(RouteTableProperty, AgreesWithAWalkWherePrefixesNestDeeply) {
   const auto table = compiled(table_of(routes));
   for (size_t n = 0; n < 3 * Candidates::kMaxLists; ++n) {
     const std::string path = "/" + std::string(n, 'a') + "b";
-    EXPECT_EQ(taken(*table, "h", path), n == 0 ? "none" : std::to_string(std::min<size_t>(n, 95) - (n < 95 && n % 2 == 0)))
+    EXPECT_EQ(taken(*table, "h", path),
+              n == 0 ? "none" : std::to_string(std::min<size_t>(n, 95) - (n < 95 && n % 2 == 0)))
         << path;
   }
 }

@@ -8,7 +8,8 @@ namespace {
 using Path = PathMatch::Kind;
 
 TEST(RouteTable, TakesTheFirstRouteThatMatchesNotTheLongest) {
-  const auto table = compiled(table_of({prefix("/a", "short"), prefix("/a/b", "long"), whole("/x", "exact"), prefix("/", "rest")}));
+  const auto table =
+      compiled(table_of({prefix("/a", "short"), prefix("/a/b", "long"), whole("/x", "exact"), prefix("/", "rest")}));
   EXPECT_EQ(taken(*table, "h", "/a/b"), "short");
   EXPECT_EQ(taken(*table, "h", "/x"), "exact");
   EXPECT_EQ(taken(*table, "h", "/xy"), "rest");
@@ -153,7 +154,8 @@ TEST(RouteTable, ErrorsNameTheRouteAndItsField) {
             "allows 4096");
   RouteOptions group = prefix("/", "a");
   group.route.regex_rewrite = RegexRewrite{"/a", "\\1"};
-  EXPECT_NE(compile_error(table_of({group})).find("routes[0].route.regex_rewrite: bad substitution"), std::string::npos);
+  EXPECT_NE(compile_error(table_of({group})).find("routes[0].route.regex_rewrite: bad substitution"),
+            std::string::npos);
 }
 
 RouteOptions weighted(std::vector<std::pair<std::string, uint32_t>> weights) {
