@@ -12,10 +12,10 @@ uint64_t milliseconds_since(base::MonotonicTime start, base::MonotonicTime now) 
   return static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(now - start).count());
 }
 
-// Unique in the process for the first 4096 workers.
+// Unique in the process: the ids of downstream connections have bit 47 clear.
 uint64_t next_id(uint16_t worker) {
   thread_local uint64_t made = 0;
-  return ++made * 4096 + worker;
+  return uint64_t{worker} << 48 | uint64_t{1} << 47 | ++made;
 }
 
 }  // namespace
