@@ -12,6 +12,12 @@ uint64_t milliseconds_since(base::MonotonicTime start, base::MonotonicTime now) 
   return static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(now - start).count());
 }
 
+// Unique in the process: the ids of downstream connections have bit 47 clear.
+uint64_t next_id(uint16_t worker) {
+  thread_local uint64_t made = 0;
+  return uint64_t{worker} << 48 | uint64_t{1} << 47 | ++made;
+}
+
 }  // namespace
 
 net::ConnectOptions connect_options(const ClusterOptions& options) {
@@ -33,7 +39,11 @@ bool ConnectionAccount::admit(ThreadLocalCluster& cluster, const Host& host, Res
 }
 
 ConnectionAccount::ConnectionAccount(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority)
-    : cluster_(cluster), host_(host), created_(cluster.loop().now()), priority_(priority) {
+    : cluster_(cluster),
+      host_(host),
+      created_(cluster.loop().now()),
+      id_(next_id(cluster.worker())),
+      priority_(priority) {
   host_.add_connection(1);
   cluster_.counters(host_).cx_total.add();
   cluster_.stats().inc(stat::kUpstreamCxTotal);
@@ -42,7 +52,23 @@ ConnectionAccount::ConnectionAccount(ThreadLocalCluster& cluster, Host& host, Re
 
 void ConnectionAccount::connected() {
   connected_ = true;
-  cluster_.stats().record(stat::kUpstreamCxConnectMs, milliseconds_since(created_, cluster_.loop().now()));
+  connected_at_ = cluster_.loop().now();
+  cluster_.stats().record(stat::kUpstreamCxConnectMs, milliseconds_since(created_, connected_at_));
+}
+
+std::shared_ptr<const UpstreamConnectionInfo> ConnectionAccount::info(net::Connection& connection) {
+  if (info_ == nullptr) {
+    auto info = std::make_shared<UpstreamConnectionInfo>();
+    info->id = id_;
+    info->start = info->connect_start = created_;
+    info->connect_end = connected_at_;
+    info->local = connection.local_address();
+    info->remote = host_.address();
+    info->local_address = &info->local;
+    info->remote_address = &info->remote;
+    info_ = std::move(info);
+  }
+  return info_;
 }
 
 void ConnectionAccount::connect_failed(const base::Error& error) {

@@ -1,16 +1,24 @@
-// The books of one upstream connection, from the attempt to connect until it is closed: the connection breaker it holds,
-// the gauges of its host and cluster, and how it ended. A field of whoever holds the connection. One worker.
+// The books of one upstream connection, from the attempt to connect until it is closed: the connection breaker it
+// holds, the gauges of its host and cluster, and how it ended. A field of whoever holds the connection. One worker.
 #pragma once
 #include <cstdint>
+#include <memory>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "net/connection.h"
+#include "stream/stream_info.h"
 #include "upstream/cluster.h"
 
 namespace millrace::upstream {
 
 class ThreadLocalCluster;
+
+// What access logs say of an upstream connection; outlives it as long as a stream holds on to it.
+struct UpstreamConnectionInfo : stream::ConnectionInfo {
+  net::Address local, remote;  // what the pointers of the base point to
+  base::MonotonicTime connect_start{}, connect_end{};
+};
 
 // How the cluster's connections are made. Points into the options.
 net::ConnectOptions connect_options(const ClusterOptions& options);
@@ -31,6 +39,8 @@ class ConnectionAccount {
 
   void connected();
   void connect_failed(const base::Error& error);
+  // Made when somebody first asks, which costs a system call.
+  std::shared_ptr<const UpstreamConnectionInfo> info(net::Connection& connection);
   // Bytes since the last call.
   void count_bytes(const net::Connection& connection);
   void closed(EndedBy by, bool with_active_request);
@@ -44,6 +54,9 @@ class ConnectionAccount {
   ThreadLocalCluster& cluster_;
   Host& host_;
   const base::MonotonicTime created_;
+  base::MonotonicTime connected_at_{};
+  std::shared_ptr<const UpstreamConnectionInfo> info_;
+  const uint64_t id_;
   uint64_t received_ = 0;
   uint64_t sent_ = 0;
   const ResourcePriority priority_;

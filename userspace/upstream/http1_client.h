@@ -34,6 +34,7 @@ class Http1Client final : public io::Retired, private net::ConnectionHandler, pu
   void send_data(base::Buffer& data, bool end_stream);
   void send_trailers(const http::HeaderMap& trailers);
   net::Connection* connection() const { return connection_.get(); }
+  std::shared_ptr<const UpstreamConnectionInfo> connection_info() { return account_.info(*connection_); }
   bool reused() const { return requests_ > 1; }
 
  private:

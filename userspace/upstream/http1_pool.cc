@@ -15,9 +15,10 @@ Http1Pool::~Http1Pool() {
   resources_.connection_pools.release();
 }
 
-Http1Pool::Start Http1Pool::start(UpstreamRequest& request) {
+Http1Pool::Start Http1Pool::start(UpstreamRequest& request, bool fresh) {
   MILLRACE_DCHECK(request.state_ == UpstreamRequest::State::kIdle);
-  if (Http1Client* client = idle_.front(); client != nullptr) {
+  if (closing_) return Start::kOverflow;
+  if (Http1Client* client = fresh ? nullptr : idle_.front(); client != nullptr) {
     if (!resources_.requests.try_acquire()) {
       cluster_.stats().inc(stat::kUpstreamRqActiveOverflow);
       return Start::kOverflow;

@@ -14,7 +14,7 @@ class Http1Pool {
   enum class Start : uint8_t {
     kReady,     // the request is active: send_headers()
     kPending,   // on_pool_ready() or on_reset() follows
-    kOverflow,  // a breaker is open (UO); the request is idle
+    kOverflow,  // a breaker is open (UO), or the pool is being closed; the request is idle
   };
 
   Http1Pool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority);
@@ -22,7 +22,9 @@ class Http1Pool {
   Http1Pool(const Http1Pool&) = delete;
   Http1Pool& operator=(const Http1Pool&) = delete;
 
-  [[nodiscard]] Start start(UpstreamRequest& request);
+  // fresh: not on a connection that lay idle. For the retry after Reset::stale_connection: what lies idle below the one
+  // that was stale has lain there for longer.
+  [[nodiscard]] Start start(UpstreamRequest& request, bool fresh = false);
   // Closes idle connections now and the others after their response; requests may still start.
   void drain();
   // Closes everything; requests are reset.

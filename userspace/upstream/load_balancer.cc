@@ -13,6 +13,12 @@ double least_request_weight(const Host& host, double bias) {
   return host.weight() / (bias == 1.0 ? load : std::pow(load, bias));
 }
 
+bool rejected(const Host& host, const LbContext& context) {
+  if (context.omit_canary_hosts && host.canary()) return true;
+  const auto& previous = context.previous_hosts;
+  return std::find(previous.begin(), previous.end(), &host) != previous.end();
+}
+
 }  // namespace
 
 LoadBalancer::LoadBalancer(const Cluster& cluster, uint16_t worker, base::Prng& prng)
@@ -92,8 +98,7 @@ Host* LoadBalancer::choose(const LbContext& context, bool* panic) {
     Source* source = choose_source();
     if (panic != nullptr) *panic = source->panic;
     host = choose_from(*source);
-    const auto& previous = context.previous_hosts;
-    if (host == nullptr || std::find(previous.begin(), previous.end(), host) == previous.end()) return host;
+    if (host == nullptr || !rejected(*host, context)) return host;
   }
   return host;
 }

@@ -20,9 +20,10 @@
 namespace millrace::upstream {
 
 struct LbContext {
-  // Hosts tried before (retry_host_predicate previous_hosts). A choice among them is made again, at most
-  // `host_selection_attempts` times; the last one stands.
+  // What a retry avoids (retry_host_predicate): hosts tried before, canaries. A choice among them is made again, at
+  // most `host_selection_attempts` times; the last one stands.
   std::span<const Host* const> previous_hosts = {};
+  bool omit_canary_hosts = false;
   uint32_t host_selection_attempts = 1;
 };
 

@@ -1,5 +1,5 @@
 // One TCP connection to a host for one downstream connection (tcp_proxy): connects within connect_timeout and the
-// breakers, then belongs to its owner until close(). Embedded in its owner; may start again after a failure. One worker.
+// breakers, then belongs to its owner until close(). Embedded in its owner; may start again after a failure.
 //
 //   kIdle --start()--> kConnecting --> kConnected --close()--> kIdle
 //             on_tcp_failed() <--/

@@ -10,6 +10,7 @@ namespace stat = stats::cluster;
 ThreadLocalCluster::ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker)
     : cluster_(cluster),
       loop_(loop),
+      worker_(worker),
       stats_(cluster.stats().worker(worker)),
       counters_(cluster.host_counters(worker)),
       balancer_(cluster, worker, loop.prng()) {}

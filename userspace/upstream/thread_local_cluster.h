@@ -23,6 +23,7 @@ class ThreadLocalCluster {
 
   Cluster& cluster() const { return cluster_; }
   io::Loop& loop() const { return loop_; }
+  uint16_t worker() const { return worker_; }
   stats::StatShard& stats() { return stats_; }
   HostCounters& counters(const Host& host) { return counters_[host.index()]; }
 
@@ -39,6 +40,7 @@ class ThreadLocalCluster {
  private:
   Cluster& cluster_;
   io::Loop& loop_;
+  const uint16_t worker_;
   stats::StatShard stats_;
   std::span<HostCounters> counters_;
   LoadBalancer balancer_;

@@ -67,6 +67,10 @@ void UpstreamRequest::resume_reading() {
 
 net::Connection* UpstreamRequest::connection() const { return client_ == nullptr ? nullptr : client_->connection(); }
 
+std::shared_ptr<const UpstreamConnectionInfo> UpstreamRequest::connection_info() const {
+  return client_ == nullptr ? nullptr : client_->connection_info();
+}
+
 bool UpstreamRequest::reused_connection() const { return client_ != nullptr && client_->reused(); }
 
 }  // namespace millrace::upstream

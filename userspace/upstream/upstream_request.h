@@ -1,7 +1,7 @@
 // One request on its way to a host: waits for a connection of a pool, then owns that connection until the response and
-// the request are whole. Embedded in its owner (an attempt of the HTTP router), used again for the next attempt; nothing
-// is allocated. Destroying it cancels it. Calls to the handler come from the loop; from within the methods here comes
-// only on_above_high_watermark(), out of send_headers() and send_data().
+// the request are whole. Embedded in its owner (an attempt of the HTTP router), used again for the next attempt;
+// nothing is allocated. Destroying it cancels it. Calls to the handler come from the loop; from within the methods here
+// comes only on_above_high_watermark(), out of send_headers() and send_data().
 //
 //   kIdle --pool.start()--> kPending --connection--> kActive --response whole, reset or cancel()--> kIdle
 //                 \___________idle connection___________/
@@ -23,6 +23,7 @@ class Host;
 class Http1Client;
 class Http1Pool;
 class UpstreamRequest;
+struct UpstreamConnectionInfo;
 
 enum class ResetReason : uint8_t {
   kLocalConnectionFailure,   // no socket, no port (UF)
@@ -99,6 +100,8 @@ class UpstreamRequest : private base::ListHook<UpstreamRequest> {
 
   // The connection while kActive, else null.
   net::Connection* connection() const;
+  // For access logs; null unless kActive.
+  std::shared_ptr<const UpstreamConnectionInfo> connection_info() const;
   bool reused_connection() const;
   bool request_complete() const { return request_ended_; }
   // Of this attempt: bytes on the wire, and those of heads.

@@ -145,6 +145,7 @@ TEST(ClusterSet, CostsAtMostTwoKilobytesForAClusterWithOneEndpoint) {
     options.name = "a-cluster-with-a-rather-long-name-" + std::to_string(i);
     options.endpoints[0].endpoints[0].hostname = "host.of.the.only.endpoint.example";
     clusters.push_back(std::make_shared<Cluster>(std::move(options), store));
+    clusters.back()->publish_gauges();
   }
   const ClusterSet set(std::move(clusters));
   const size_t after = mallinfo2().uordblks;

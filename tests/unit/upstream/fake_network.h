@@ -38,6 +38,7 @@ class FakeNetwork final : public io::Backend {
   base::MonotonicTime now() override { return now_; }
   base::SystemTime system_now() override { return {}; }
   void accept(io::Operation&, int) override { abort(); }
+  int accept_now(int) override { abort(); }
   void recv(io::Operation& op, int fd) override {
     begin(op, fd, kRecv);
     peer_of(fd).receiving = &op;

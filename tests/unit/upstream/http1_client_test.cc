@@ -205,6 +205,33 @@ TEST_F(Http1ClientTest, TellsAStaleConnectionFromOneThatFailed) {
   EXPECT_EQ(counter(stat::kUpstreamCxDestroyRemoteWithActiveRq), 3u);
 }
 
+TEST_F(Http1ClientTest, AFreshStartLeavesIdleConnectionsAlone) {
+  begin();
+  Client a(pool());
+  connect(a);
+  answer(kOk);
+  ASSERT_EQ(pool().start(a.request, true), Start::kPending);
+  ASSERT_EQ(network->opened(), 2u);
+  network->accept_connection(1);
+  turn();
+  EXPECT_TRUE(network->peer(1).received.starts_with("GET"));
+}
+
+TEST_F(Http1ClientTest, KeepsTheFactsOfAConnectionThatIsGone) {
+  begin();
+  Client a(pool()), b(pool());
+  connect(a);
+  connect(b);
+  const auto info = a.request.connection_info();
+  ASSERT_NE(info, nullptr);
+  EXPECT_NE(info->id, b.request.connection_info()->id);
+  EXPECT_EQ(a.request.connection_info(), info);
+  a.request.cancel();
+  turn();
+  EXPECT_EQ(a.request.connection_info(), nullptr);
+  EXPECT_EQ(info->remote_address->to_string(), "127.0.0.1:1");
+}
+
 TEST_F(Http1ClientTest, ResetsOnABrokenResponse) {
   begin();
   Client a(pool());

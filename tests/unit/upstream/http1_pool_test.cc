@@ -270,6 +270,23 @@ TEST_F(Http1PoolTest, ClosesAConnectionPastItsMaxDuration) {
   EXPECT_EQ(counter(stat::kUpstreamCxMaxDurationReached), 1u);
 }
 
+TEST_F(Http1PoolTest, ClosingResetsEverybodyAndLetsNobodyIn) {
+  begin();
+  Client a(pool()), b(pool());
+  ASSERT_EQ(a.start(), Start::kPending);
+  network->accept_connection(0);
+  turn();
+  ASSERT_EQ(b.start(), Start::kPending);
+  Start again = Start::kReady;
+  b.when_reset = [&] { again = b.start(); };
+  pool().close();
+  turn();
+  EXPECT_EQ(a.log, "reset local reset;");
+  EXPECT_EQ(b.log, "reset local reset;");
+  EXPECT_EQ(again, Start::kOverflow);
+  EXPECT_EQ(network->open(), 0u);
+}
+
 TEST_F(Http1PoolTest, ReplacesALostConnectionWhileOthersWait) {
   ClusterOptions options = cluster_options({1});
   options.circuit_breakers.thresholds[0].max_connections = 1;

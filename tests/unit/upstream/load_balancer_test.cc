@@ -172,11 +172,20 @@ TEST(LoadBalancer, ARetryAvoidsThePreviousHostWhileAttemptsLast) {
     const Host* first = lb.choose();
     const Host* const previous[] = {first};
     lb.choose();  // somebody else's request: the turn comes to the first host again
-    ASSERT_NE(lb.choose({.previous_hosts = previous, .host_selection_attempts = 1}), first);
+    ASSERT_NE(lb.choose({.previous_hosts = previous}), first);
   }
   // Nobody else is left: the last choice stands.
   const Host* const all[] = {cluster.hosts()[0].get(), cluster.hosts()[1].get()};
-  EXPECT_NE(lb.choose({.previous_hosts = all, .host_selection_attempts = 5}), nullptr);
+  EXPECT_NE(lb.choose({.previous_hosts = all, .omit_canary_hosts = false, .host_selection_attempts = 5}), nullptr);
+}
+
+TEST(LoadBalancer, ARetryMayAvoidCanaries) {
+  ClusterOptions options = cluster_options({1, 1});
+  options.endpoints[0].endpoints[0].canary = true;
+  TestCluster cluster(std::move(options));
+  base::Prng prng(3);
+  LoadBalancer lb(cluster, 0, prng);
+  for (int i = 0; i < 50; ++i) ASSERT_FALSE(lb.choose({.previous_hosts = {}, .omit_canary_hosts = true})->canary());
 }
 
 }  // namespace
