@@ -33,7 +33,6 @@ struct HcmOptions {
   std::vector<stream::AccessLog> access_logs;
   stats::StatBlockPtr stats;           // http.<stat_prefix>.
   stats::StatBlockPtr listener_stats;  // listener.<address>.http.<stat_prefix>.; may be null
-  stats::StatBlockPtr codec_stats;     // http1.
 
   // Codec.
   uint32_t max_request_headers_kb = 60;

@@ -1,0 +1,221 @@
+#include <algorithm>
+#include <map>
+
+#include "config/translator.h"
+#include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
+#include "envoy/extensions/load_balancing_policies/random/v3/random.pb.h"
+#include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb.h"
+
+namespace millrace::config {
+
+namespace http_v3 = envoy::extensions::upstreams::http::v3;
+namespace least_request_v3 = envoy::extensions::load_balancing_policies::least_request::v3;
+
+namespace {
+
+constexpr const char* kHttpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+upstream::HealthStatus health(core_v3::HealthStatus from) {
+  switch (from) {
+    case core_v3::HEALTHY: return upstream::HealthStatus::kHealthy;
+    case core_v3::UNHEALTHY: return upstream::HealthStatus::kUnhealthy;
+    case core_v3::DRAINING: return upstream::HealthStatus::kDraining;
+    case core_v3::TIMEOUT: return upstream::HealthStatus::kTimeout;
+    case core_v3::DEGRADED: return upstream::HealthStatus::kDegraded;
+    default: return upstream::HealthStatus::kUnknown;
+  }
+}
+
+bool is_canary(const core_v3::Metadata& metadata) {
+  const auto lb = metadata.filter_metadata().find("envoy.lb");
+  if (lb == metadata.filter_metadata().end()) return false;
+  const auto canary = lb->second.fields().find("canary");
+  return canary != lb->second.fields().end() && canary->second.bool_value();
+}
+
+}  // namespace
+
+std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cluster& from, Path path) {
+  const size_t errors_before = diagnostics_.errors();
+  upstream::ClusterOptions to;
+  to.name = from.name();
+  to.alt_stat_name = from.alt_stat_name();
+  if (from.has_connect_timeout()) to.connect_timeout = duration(from.connect_timeout());
+  if (from.has_per_connection_buffer_limit_bytes()) {
+    to.per_connection_buffer_limit_bytes = from.per_connection_buffer_limit_bytes().value();
+  }
+  endpoints(from, to, path + ".load_assignment");
+  lb_policy(from, to, path);
+  if (from.has_common_lb_config()) {
+    const auto& common = from.common_lb_config();
+    if (common.has_healthy_panic_threshold()) {
+      to.common_lb.healthy_panic_threshold_percent = common.healthy_panic_threshold().value();
+    }
+    to.common_lb.fail_traffic_on_panic = common.zone_aware_lb_config().fail_traffic_on_panic();
+  }
+  if (from.load_assignment().policy().has_overprovisioning_factor()) {
+    to.common_lb.overprovisioning_factor_percent = from.load_assignment().policy().overprovisioning_factor().value();
+  }
+  if (from.has_circuit_breakers()) circuit_breakers(from.circuit_breakers(), to, path + ".circuit_breakers");
+  http_options(from, to, path);
+  if (from.has_transport_socket()) plain_transport(from.transport_socket(), path + ".transport_socket");
+  if (from.upstream_connection_options().has_tcp_keepalive()) {
+    to.tcp_keepalive = keepalive(from.upstream_connection_options().tcp_keepalive());
+  }
+  if (from.has_upstream_bind_config()) {
+    const auto& bind = from.upstream_bind_config();
+    if (bind.has_source_address()) {
+      core_v3::Address source;
+      *source.mutable_socket_address() = bind.source_address();
+      if (auto found = address(source, path + ".upstream_bind_config.source_address", true)) to.bind_address = *found;
+    }
+    to.socket_options = socket_options(bind.socket_options());
+  }
+  if (diagnostics_.errors() != errors_before) return std::nullopt;
+  return to;
+}
+
+void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path) {
+  const auto& assignment = from.load_assignment();
+  std::map<uint32_t, bool> priorities;
+  for (int l = 0; l < assignment.endpoints_size(); ++l) {
+    const auto& source = assignment.endpoints(l);
+    upstream::LocalityEndpoints locality;
+    locality.locality = {source.locality().region(), source.locality().zone(), source.locality().sub_zone()};
+    locality.priority = source.priority();
+    priorities[source.priority()] = true;
+    for (int e = 0; e < source.lb_endpoints_size(); ++e) {
+      const auto& endpoint = source.lb_endpoints(e);
+      const std::string at = fmt::format("{}.endpoints[{}].lb_endpoints[{}]", path, l, e);
+      auto where = address(endpoint.endpoint().address(), at + ".endpoint.address", false);
+      if (!where) continue;
+      upstream::EndpointOptions out;
+      out.address = std::move(*where);
+      out.hostname = endpoint.endpoint().hostname();
+      if (endpoint.has_load_balancing_weight()) out.weight = endpoint.load_balancing_weight().value();
+      out.health_status = health(endpoint.health_status());
+      out.canary = is_canary(endpoint.metadata());
+      locality.endpoints.push_back(std::move(out));
+    }
+    to.endpoints.push_back(std::move(locality));
+  }
+  uint32_t next = 0;
+  for (const auto& [priority, present] : priorities) {
+    if (priority != next) {
+      error(path + ".endpoints", fmt::format("priority {} is used, but not {}", priority, next),
+            "priorities must start at 0 and leave no gap");
+      break;
+    }
+    ++next;
+  }
+}
+
+void Translator::lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path) {
+  const auto least_request = [&](const auto& config) {
+    if (config.has_choice_count()) to.least_request.choice_count = config.choice_count().value();
+    if (config.has_active_request_bias()) {
+      to.least_request.active_request_bias = config.active_request_bias().default_value();
+    }
+  };
+  switch (from.lb_policy()) {
+    case cluster_v3::Cluster::LEAST_REQUEST:
+      to.lb_policy = upstream::LbPolicy::kLeastRequest;
+      least_request(from.least_request_lb_config());
+      break;
+    case cluster_v3::Cluster::RANDOM: to.lb_policy = upstream::LbPolicy::kRandom; break;
+    default: break;
+  }
+  if (!from.has_load_balancing_policy()) return;
+  const std::string list = path + ".load_balancing_policy.policies";
+  for (int i = 0; i < from.load_balancing_policy().policies_size(); ++i) {
+    const auto& any = from.load_balancing_policy().policies(i).typed_extension_config().typed_config();
+    if (any.Is<envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin>()) {
+      to.lb_policy = upstream::LbPolicy::kRoundRobin;
+      return;
+    }
+    if (any.Is<envoy::extensions::load_balancing_policies::random::v3::Random>()) {
+      to.lb_policy = upstream::LbPolicy::kRandom;
+      return;
+    }
+    if (any.Is<least_request_v3::LeastRequest>()) {
+      least_request_v3::LeastRequest config;
+      if (!unpack(any, config, fmt::format("{}[{}].typed_extension_config.typed_config", list, i))) return;
+      to.lb_policy = upstream::LbPolicy::kLeastRequest;
+      least_request(config);
+      to.least_request.full_scan = config.selection_method() == least_request_v3::LeastRequest::FULL_SCAN ||
+                                   config.enable_full_scan().value();
+      return;
+    }
+  }
+  error(list, "none of the policies is one that Millrace has", "use round_robin, least_request or random");
+}
+
+void Translator::circuit_breakers(const cluster_v3::CircuitBreakers& from, upstream::ClusterOptions& to, Path path) {
+  for (const auto& source : from.thresholds()) {
+    const size_t index = source.priority() == core_v3::HIGH ? 1 : 0;
+    upstream::Thresholds& t = to.circuit_breakers.thresholds[index];
+    if (source.has_max_connections()) t.max_connections = source.max_connections().value();
+    if (source.has_max_pending_requests()) t.max_pending_requests = source.max_pending_requests().value();
+    if (source.has_max_requests()) t.max_requests = source.max_requests().value();
+    if (source.has_max_retries()) t.max_retries = source.max_retries().value();
+    if (source.has_max_connection_pools()) t.max_connection_pools = source.max_connection_pools().value();
+    t.track_remaining = source.track_remaining();
+    if (source.has_retry_budget()) {
+      upstream::RetryBudget budget;
+      if (source.retry_budget().has_budget_percent()) budget.budget_percent = source.retry_budget().budget_percent().value();
+      if (source.retry_budget().has_min_retry_concurrency()) {
+        budget.min_retry_concurrency = source.retry_budget().min_retry_concurrency().value();
+      }
+      t.retry_budget = budget;
+    }
+  }
+  for (int i = 0; i < from.per_host_thresholds_size(); ++i) {
+    if (from.per_host_thresholds(i).has_max_connections()) {
+      to.circuit_breakers.per_host_max_connections = from.per_host_thresholds(i).max_connections().value();
+    } else {
+      warning(fmt::format("{}.per_host_thresholds[{}]", path, i), "only max_connections is bounded per host");
+    }
+  }
+}
+
+void Translator::common_http(const core_v3::HttpProtocolOptions& from, upstream::HttpOptions& to) {
+  if (from.has_idle_timeout()) to.idle_timeout = duration(from.idle_timeout());
+  if (from.has_max_connection_duration()) to.max_connection_duration = duration(from.max_connection_duration());
+  if (from.has_max_stream_duration()) to.max_stream_duration = duration(from.max_stream_duration());
+  if (from.has_max_headers_count()) to.max_headers_count = from.max_headers_count().value();
+  if (from.has_max_requests_per_connection()) {
+    to.max_requests_per_connection = from.max_requests_per_connection().value();
+  }
+  if (from.has_max_response_headers_kb()) to.max_response_headers_kb = from.max_response_headers_kb().value();
+}
+
+void Translator::http1(const core_v3::Http1ProtocolOptions& from, upstream::HttpOptions& to, Path) {
+  to.proper_case_header_keys = from.header_key_format().has_proper_case_words();
+  to.enable_trailers = from.enable_trailers();
+  to.send_fully_qualified_url = from.send_fully_qualified_url();
+}
+
+void Translator::http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path) {
+  if (from.has_common_http_protocol_options()) common_http(from.common_http_protocol_options(), to.http);
+  if (from.has_http_protocol_options()) http1(from.http_protocol_options(), to.http, path + ".http_protocol_options");
+  if (from.has_max_requests_per_connection()) {
+    to.http.max_requests_per_connection = from.max_requests_per_connection().value();
+  }
+  for (const auto& [key, any] : from.typed_extension_protocol_options()) {
+    const std::string at = fmt::format("{}.typed_extension_protocol_options[\"{}\"]", path, key);
+    if (key != kHttpProtocolOptions) {
+      error(at, "no extension of that name has protocol options here", fmt::format("use {}", kHttpProtocolOptions));
+      continue;
+    }
+    http_v3::HttpProtocolOptions options;
+    if (!unpack(any, options, at)) continue;
+    if (options.has_common_http_protocol_options()) common_http(options.common_http_protocol_options(), to.http);
+    if (options.has_explicit_http_config()) {
+      http1(options.explicit_http_config().http_protocol_options(), to.http, at + ".explicit_http_config");
+    } else if (options.has_use_downstream_protocol_config()) {
+      http1(options.use_downstream_protocol_config().http_protocol_options(), to.http, at);
+    }
+  }
+}
+
+}  // namespace millrace::config

@@ -1,0 +1,167 @@
+#include <sys/socket.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "config/translator.h"
+
+namespace millrace::config {
+
+base::milliseconds Translator::duration(const google::protobuf::Duration& from) {
+  // A positive duration below a millisecond is one: zero would mean "off".
+  const int64_t ms = from.seconds() * 1000 + from.nanos() / 1'000'000;
+  if (ms == 0 && from.nanos() > 0) return base::milliseconds(1);
+  return base::milliseconds(ms);
+}
+
+std::optional<net::Address> Translator::address(const core_v3::Address& from, Path path, bool port_zero_allowed) {
+  switch (from.address_case()) {
+    case core_v3::Address::kPipe: {
+      base::Result<net::Address> pipe = net::Address::pipe(from.pipe().path());
+      if (pipe.ok()) return std::move(*pipe);
+      error(path + ".pipe.path", pipe.error().what);
+      return std::nullopt;
+    }
+    case core_v3::Address::kSocketAddress: {
+      const core_v3::SocketAddress& socket = from.socket_address();
+      const std::string at = path + ".socket_address";
+      if (socket.port_specifier_case() != core_v3::SocketAddress::kPortValue) {
+        error(at, "port_value is not set", "write port_value: 10000");
+        return std::nullopt;
+      }
+      if (socket.port_value() > 65535) {
+        error(at + ".port_value", fmt::format("{} is not a port", socket.port_value()), "use 0 to 65535");
+        return std::nullopt;
+      }
+      if (socket.port_value() == 0 && !port_zero_allowed) {
+        error(at + ".port_value", "port 0 cannot be connected to");
+        return std::nullopt;
+      }
+      base::Result<net::Address> ip =
+          net::Address::parse_ip(socket.address(), static_cast<uint16_t>(socket.port_value()));
+      if (ip.ok()) return std::move(*ip);
+      error(at + ".address", ip.error().what, "a host name needs a cluster of type STRICT_DNS or LOGICAL_DNS");
+      return std::nullopt;
+    }
+    default: error(path, "the address is empty", "set socket_address or pipe"); return std::nullopt;
+  }
+}
+
+net::TcpKeepalive Translator::keepalive(const core_v3::TcpKeepalive& from) {
+  net::TcpKeepalive to;
+  if (from.has_keepalive_probes()) to.probes = from.keepalive_probes().value();
+  if (from.has_keepalive_time()) to.time_s = from.keepalive_time().value();
+  if (from.has_keepalive_interval()) to.interval_s = from.keepalive_interval().value();
+  return to;
+}
+
+std::vector<net::SocketOption> Translator::socket_options(
+    const google::protobuf::RepeatedPtrField<core_v3::SocketOption>& from) {
+  std::vector<net::SocketOption> to;
+  for (const core_v3::SocketOption& option : from) {
+    net::SocketOption out;
+    out.level = static_cast<int>(option.level());
+    out.name = static_cast<int>(option.name());
+    if (option.value_case() == core_v3::SocketOption::kIntValue) {
+      const int value = static_cast<int>(option.int_value());
+      out.value.resize(sizeof value);
+      std::memcpy(out.value.data(), &value, sizeof value);
+    } else {
+      out.value.assign(option.buf_value().begin(), option.buf_value().end());
+    }
+    to.push_back(std::move(out));
+  }
+  return to;
+}
+
+std::string Translator::data_source(const core_v3::DataSource& from, Path path) {
+  switch (from.specifier_case()) {
+    case core_v3::DataSource::kInlineString: return from.inline_string();
+    case core_v3::DataSource::kInlineBytes: return from.inline_bytes();
+    case core_v3::DataSource::kEnvironmentVariable: {
+      const char* value = std::getenv(from.environment_variable().c_str());
+      if (value != nullptr) return value;
+      error(path + ".environment_variable", fmt::format("{} is not set in the environment", from.environment_variable()));
+      return {};
+    }
+    case core_v3::DataSource::kFilename: {
+      std::ifstream file(from.filename(), std::ios::binary);
+      if (file) {
+        std::ostringstream out;
+        out << file.rdbuf();
+        return out.str();
+      }
+      error(path + ".filename", fmt::format("cannot read '{}': {}", from.filename(), std::strerror(errno)));
+      return {};
+    }
+    default: return {};
+  }
+}
+
+route::StringMatch Translator::string_match(const envoy::type::matcher::v3::StringMatcher& from) {
+  using Matcher = envoy::type::matcher::v3::StringMatcher;
+  route::StringMatch to;
+  to.ignore_case = from.ignore_case();
+  switch (from.match_pattern_case()) {
+    case Matcher::kPrefix: to.kind = route::StringMatch::Kind::kPrefix; to.value = from.prefix(); break;
+    case Matcher::kSuffix: to.kind = route::StringMatch::Kind::kSuffix; to.value = from.suffix(); break;
+    case Matcher::kContains: to.kind = route::StringMatch::Kind::kContains; to.value = from.contains(); break;
+    case Matcher::kSafeRegex:
+      to.kind = route::StringMatch::Kind::kSafeRegex;
+      to.value = from.safe_regex().regex();
+      break;
+    default: to.value = from.exact(); break;
+  }
+  return to;
+}
+
+route::HeaderMatch Translator::header_match(const route_v3::HeaderMatcher& from) {
+  using Kind = route::StringMatch::Kind;
+  route::HeaderMatch to;
+  to.name = from.name();
+  to.invert_match = from.invert_match();
+  to.treat_missing_header_as_empty = from.treat_missing_header_as_empty();
+  const auto string = [&](Kind kind, const std::string& value) {
+    to.kind = route::HeaderMatch::Kind::kString;
+    to.string.kind = kind;
+    to.string.value = value;
+  };
+  switch (from.header_match_specifier_case()) {
+    case route_v3::HeaderMatcher::kExactMatch: string(Kind::kExact, from.exact_match()); break;
+    case route_v3::HeaderMatcher::kPrefixMatch: string(Kind::kPrefix, from.prefix_match()); break;
+    case route_v3::HeaderMatcher::kSuffixMatch: string(Kind::kSuffix, from.suffix_match()); break;
+    case route_v3::HeaderMatcher::kContainsMatch: string(Kind::kContains, from.contains_match()); break;
+    case route_v3::HeaderMatcher::kSafeRegexMatch: string(Kind::kSafeRegex, from.safe_regex_match().regex()); break;
+    case route_v3::HeaderMatcher::kStringMatch:
+      to.kind = route::HeaderMatch::Kind::kString;
+      to.string = string_match(from.string_match());
+      break;
+    case route_v3::HeaderMatcher::kRangeMatch:
+      to.kind = route::HeaderMatch::Kind::kRange;
+      to.range_start = from.range_match().start();
+      to.range_end = from.range_match().end();
+      break;
+    case route_v3::HeaderMatcher::kPresentMatch: to.present = from.present_match(); break;
+    default: break;  // present
+  }
+  return to;
+}
+
+route::RegexRewrite Translator::regex_rewrite(const envoy::type::matcher::v3::RegexMatchAndSubstitute& from) {
+  return {from.pattern().regex(), from.substitution()};
+}
+
+route::Fraction Translator::fraction(const envoy::type::v3::FractionalPercent& from) {
+  route::Fraction to;
+  to.numerator = from.numerator();
+  switch (from.denominator()) {
+    case envoy::type::v3::FractionalPercent::TEN_THOUSAND: to.denominator = 10'000; break;
+    case envoy::type::v3::FractionalPercent::MILLION: to.denominator = 1'000'000; break;
+    default: to.denominator = 100; break;
+  }
+  return to;
+}
+
+}  // namespace millrace::config

@@ -1,0 +1,91 @@
+#include "config/translator.h"
+#include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
+
+namespace millrace::config {
+
+void Translator::plain_transport(const core_v3::TransportSocket& from, Path path) {
+  if (from.typed_config().Is<envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer>()) return;
+  if (!from.has_typed_config() && from.name() == "envoy.transport_sockets.raw_buffer") return;
+  if (!from.has_typed_config()) {
+    error(path, fmt::format("transport socket '{}' has no typed_config", from.name()),
+          "name it by its @type; only raw_buffer is supported yet");
+  }
+}
+
+std::unique_ptr<const Listener> Translator::listener(const listener_v3::Listener& from, Path path) {
+  const size_t errors_before = diagnostics_.errors();
+  auto to = std::make_unique<Listener>();
+  if (auto main = address(from.address(), path + ".address", true)) {
+    to->name = from.name().empty() ? main->to_string() : from.name();
+    if (from.address().has_pipe()) to->socket.pipe_mode = from.address().pipe().mode();
+    to->socket.ipv6_only = !from.address().socket_address().ipv4_compat();
+    to->addresses.push_back(std::move(*main));
+  }
+  to->stat_prefix = from.stat_prefix();
+  if (from.has_per_connection_buffer_limit_bytes()) {
+    to->per_connection_buffer_limit_bytes = from.per_connection_buffer_limit_bytes().value();
+  }
+  to->socket.reuse_port = !from.has_enable_reuse_port() || from.enable_reuse_port().value();
+  to->socket.transparent = from.transparent().value();
+  to->socket.freebind = from.freebind().value();
+  if (from.has_tcp_backlog_size()) to->socket.backlog = static_cast<int>(from.tcp_backlog_size().value());
+  if (from.has_tcp_fast_open_queue_length()) {
+    to->socket.fast_open_queue_length = from.tcp_fast_open_queue_length().value();
+  }
+  if (from.has_tcp_keepalive()) to->socket.keepalive = keepalive(from.tcp_keepalive());
+  to->socket.socket_options = socket_options(from.socket_options());
+  if (from.traffic_direction() == core_v3::INBOUND) to->traffic_direction = TrafficDirection::kInbound;
+  if (from.traffic_direction() == core_v3::OUTBOUND) to->traffic_direction = TrafficDirection::kOutbound;
+  to->access_logs = access_logs(from.access_log(), path + ".access_log");
+
+  const bool has_default = from.has_default_filter_chain();
+  if (from.filter_chains_size() + (has_default ? 1 : 0) > 1) {
+    error(path + ".filter_chains", fmt::format("{} filter chains: Millrace matches no filter chains yet",
+                                               from.filter_chains_size() + (has_default ? 1 : 0)),
+          "keep one, or make a listener of each");
+  } else if (from.filter_chains_size() == 1) {
+    filter_chain(from.filter_chains(0), *to, path + ".filter_chains[0]");
+  } else if (has_default) {
+    filter_chain(from.default_filter_chain(), *to, path + ".default_filter_chain");
+  } else {
+    error(path, "the listener has no filter chain", "add filter_chains with a terminal filter");
+  }
+  if (diagnostics_.errors() != errors_before) return nullptr;
+  return to;
+}
+
+void Translator::filter_chain(const listener_v3::FilterChain& from, Listener& to, Path path) {
+  to.chain.name = from.name();
+  if (from.has_transport_socket()) plain_transport(from.transport_socket(), path + ".transport_socket");
+  if (from.filters_size() == 0) {
+    error(path, "the filter chain has no filters", "end it with http_connection_manager or tcp_proxy");
+    return;
+  }
+  for (int i = 0; i + 1 < from.filters_size(); ++i) {
+    error(fmt::format("{}.filters[{}]", path, i),
+          fmt::format("'{}' must be the last filter of its chain", from.filters(i).name()),
+          "both filters that Millrace has, http_connection_manager and tcp_proxy, end a chain");
+  }
+  const int last = from.filters_size() - 1;
+  to.chain.filter = network_filter(from.filters(last), to, fmt::format("{}.filters[{}]", path, last));
+}
+
+std::unique_ptr<const filter::NetworkFilterConfig> Translator::network_filter(const listener_v3::Filter& from,
+                                                                              const Listener& listener, Path path) {
+  const std::string at = path + ".typed_config";
+  if (from.typed_config().Is<hcm_v3::HttpConnectionManager>()) {
+    hcm_v3::HttpConnectionManager config;
+    return unpack(from.typed_config(), config, at) ? hcm(config, listener, at) : nullptr;
+  }
+  if (from.typed_config().Is<tcp_proxy_v3::TcpProxy>()) {
+    tcp_proxy_v3::TcpProxy config;
+    return unpack(from.typed_config(), config, at) ? tcp_proxy(config, at) : nullptr;
+  }
+  if (!from.has_typed_config()) {
+    error(path, fmt::format("filter '{}' has no typed_config", from.name()),
+          "filters are known by the @type of their typed_config");
+  }
+  return nullptr;  // an unknown type was reported by the table of supported fields
+}
+
+}  // namespace millrace::config

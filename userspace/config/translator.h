@@ -1,0 +1,127 @@
+// The parts of the translation from proto to option structs; see translate.h. Each function takes the path of its message,
+// for the diagnostics.
+#pragma once
+#include <fmt/format.h>
+
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/diagnostics.h"
+#include "config/snapshot.h"
+#include "config/translate.h"
+#include "envoy/config/accesslog/v3/accesslog.pb.h"
+#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "envoy/config/cluster/v3/cluster.pb.h"
+#include "envoy/config/core/v3/substitution_format_string.pb.h"
+#include "envoy/config/listener/v3/listener.pb.h"
+#include "envoy/config/route/v3/route.pb.h"
+#include "envoy/extensions/filters/http/router/v3/router.pb.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb.h"
+#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
+#include "filter/hcm_options.h"
+#include "route/options.h"
+#include "router/http_router.h"
+#include "router/tcp_proxy.h"
+#include "upstream/options.h"
+
+namespace millrace::config {
+
+namespace core_v3 = envoy::config::core::v3;
+namespace route_v3 = envoy::config::route::v3;
+namespace cluster_v3 = envoy::config::cluster::v3;
+namespace listener_v3 = envoy::config::listener::v3;
+namespace accesslog_v3 = envoy::config::accesslog::v3;
+namespace bootstrap_v3 = envoy::config::bootstrap::v3;
+namespace hcm_v3 = envoy::extensions::filters::network::http_connection_manager::v3;
+namespace tcp_proxy_v3 = envoy::extensions::filters::network::tcp_proxy::v3;
+
+class Translator {
+ public:
+  Translator(Diagnostics& diagnostics, const BuildContext& context) : diagnostics_(diagnostics), context_(context) {}
+
+  std::shared_ptr<const Snapshot> bootstrap(const bootstrap_v3::Bootstrap& from);
+
+ private:
+  using Path = const std::string&;
+
+  void error(Path path, std::string what, std::string hint = {}) {
+    diagnostics_.error(path, std::move(what), std::move(hint));
+  }
+  void warning(Path path, std::string what, std::string hint = {}) {
+    diagnostics_.warning(path, std::move(what), std::move(hint));
+  }
+
+  // translate_common.cc
+  base::milliseconds duration(const google::protobuf::Duration& from);
+  // false: an error was reported, or the field is not there.
+  template <class Message>
+  bool unpack(const google::protobuf::Any& any, Message& to, Path path) {
+    if (any.UnpackTo(&to)) return true;
+    error(path, fmt::format("cannot read the content of {}", any.type_url()));
+    return false;
+  }
+  std::optional<net::Address> address(const core_v3::Address& from, Path path, bool port_zero_allowed);
+  net::TcpKeepalive keepalive(const core_v3::TcpKeepalive& from);
+  std::vector<net::SocketOption> socket_options(
+      const google::protobuf::RepeatedPtrField<core_v3::SocketOption>& from);
+  std::string data_source(const core_v3::DataSource& from, Path path);
+  route::StringMatch string_match(const envoy::type::matcher::v3::StringMatcher& from);
+  route::HeaderMatch header_match(const route_v3::HeaderMatcher& from);
+  route::RegexRewrite regex_rewrite(const envoy::type::matcher::v3::RegexMatchAndSubstitute& from);
+  route::Fraction fraction(const envoy::type::v3::FractionalPercent& from);
+
+  // translate_access_log.cc
+  std::vector<stream::AccessLog> access_logs(const google::protobuf::RepeatedPtrField<accesslog_v3::AccessLog>& from,
+                                             Path path);
+  std::optional<stream::AccessLog> access_log(const accesslog_v3::AccessLog& from, Path path);
+  std::optional<stream::AccessLogFilterOptions> access_log_filter(const accesslog_v3::AccessLogFilter& from, Path path);
+  void substitution_format(const core_v3::SubstitutionFormatString& from, stream::AccessLogOptions& to, Path path);
+
+  // translate_route.cc
+  route::RouteTableOptions route_table(const route_v3::RouteConfiguration& from, Path path);
+  route::VirtualHostOptions virtual_host(const route_v3::VirtualHost& from, Path path);
+  route::RouteOptions route(const route_v3::Route& from, Path path);
+  route::RouteMatch route_match(const route_v3::RouteMatch& from, Path path);
+  route::RouteAction route_action(const route_v3::RouteAction& from, Path path);
+  route::RedirectAction redirect(const route_v3::RedirectAction& from);
+  route::RetryPolicy retry_policy(const route_v3::RetryPolicy& from, Path path);
+  template <class Message>
+  route::HeaderMutations mutations(const Message& from, Path path);
+  route::HeaderToAdd header_to_add(const core_v3::HeaderValueOption& from, Path path);
+
+  // translate_cluster.cc
+  std::optional<upstream::ClusterOptions> cluster(const cluster_v3::Cluster& from, Path path);
+  void endpoints(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
+  void lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
+  void circuit_breakers(const cluster_v3::CircuitBreakers& from, upstream::ClusterOptions& to, Path path);
+  void http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
+  void common_http(const core_v3::HttpProtocolOptions& from, upstream::HttpOptions& to);
+  void http1(const core_v3::Http1ProtocolOptions& from, upstream::HttpOptions& to, Path path);
+
+  // translate_listener.cc
+  std::unique_ptr<const Listener> listener(const listener_v3::Listener& from, Path path);
+  void filter_chain(const listener_v3::FilterChain& from, Listener& to, Path path);
+  std::unique_ptr<const filter::NetworkFilterConfig> network_filter(const listener_v3::Filter& from,
+                                                                    const Listener& listener, Path path);
+  void plain_transport(const core_v3::TransportSocket& from, Path path);
+
+  // translate_hcm.cc
+  std::unique_ptr<const filter::NetworkFilterConfig> hcm(const hcm_v3::HttpConnectionManager& from,
+                                                         const Listener& listener, Path path);
+  void hcm_codec(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
+  void hcm_headers(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
+  void http_filters(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
+  std::vector<upstream::Cluster*> route_clusters(const route::RouteTable& table, bool validate, Path path);
+  std::unique_ptr<const filter::NetworkFilterConfig> tcp_proxy(const tcp_proxy_v3::TcpProxy& from, Path path);
+
+  Diagnostics& diagnostics_;
+  const BuildContext& context_;
+  std::set<std::string, std::less<>> defined_clusters_;  // those with errors of their own too
+  std::shared_ptr<const upstream::ClusterSet> clusters_;
+};
+
+}  // namespace millrace::config
