@@ -1,5 +1,5 @@
-// What one stream pays for being known and logged: resetting its StreamInfo, formatting Envoy's default line as text and
-// as JSON, and the whole log call into a worker's buffer (/dev/null behind it).
+// What one stream pays for being known and logged: resetting its StreamInfo, formatting Envoy's default line as text
+// and as JSON, and the whole log call into a worker's buffer (/dev/null behind it).
 #include <benchmark/benchmark.h>
 
 #include "net/address.h"
