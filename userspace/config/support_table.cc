@@ -11,12 +11,12 @@ namespace millrace::config {
 // Millrace yet. So is a message that is not named, wherever an Any holds it. google.protobuf's
 // value types (Duration, UInt32Value, Struct, ...) need no line. The tests check every name against
 // the API, and that the message of every honoured field has its paragraph.
-std::string_view support_table_source() {
-  return R"(
+static constexpr std::string_view kSource = R"(
 # ---- bootstrap
 envoy.config.bootstrap.v3.Bootstrap
   node static_resources admin stats_config layered_runtime cluster_manager
-  - stats_flush_interval stats_flush_on_admin: there are no stats sinks to flush to; the admin port reads live values
+  stats_flush_interval
+  - stats_flush_on_admin: there are no stats sinks to flush to
   - node_context_params: only xDS requests carry it
   - use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: static clusters resolve no names
   - grpc_async_client_manager_config: no gRPC client is in use
@@ -24,8 +24,7 @@ envoy.config.bootstrap.v3.Bootstrap
 envoy.config.bootstrap.v3.Bootstrap.StaticResources
   listeners clusters
 envoy.config.bootstrap.v3.Admin
-  address
-  - access_log_path access_log: the admin port writes no access log
+  address access_log access_log_path socket_options
   - profile_path: there is no built-in CPU profiler
   - ignore_global_conn_limit: there is no global limit of connections
 envoy.config.bootstrap.v3.ClusterManager
@@ -34,7 +33,8 @@ envoy.config.bootstrap.v3.LayeredRuntime
   layers
 envoy.config.bootstrap.v3.RuntimeLayer
   name
-  - static_layer admin_layer: Millrace reads no runtime keys; what has a runtime_key keeps its default
+  - static_layer: shown at /runtime; of its keys only envoy.resource_limits.listener.<name>.connection_limit is read
+  - admin_layer: no runtime key can be changed while running
 envoy.config.core.v3.Node
   id cluster locality
   - metadata dynamic_parameters user_agent_name user_agent_version user_agent_build_version: only xDS requests carry it
@@ -64,16 +64,17 @@ envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 
 # ---- listeners
 envoy.config.listener.v3.Listener
-  name address stat_prefix filter_chains default_filter_chain per_connection_buffer_limit_bytes
+  name address additional_addresses stat_prefix filter_chains default_filter_chain per_connection_buffer_limit_bytes
   transparent freebind socket_options tcp_fast_open_queue_length tcp_backlog_size tcp_keepalive
-  enable_reuse_port access_log bind_to_port{true} use_original_dst{false}
+  enable_reuse_port access_log traffic_direction bind_to_port{true} use_original_dst{false}
   - metadata: nothing reads a listener's metadata
-  - traffic_direction: only tracing and admission by direction read it
   - max_connections_to_accept_per_socket_event: the kernel hands over connections as they come
   - listener_filters_timeout continue_on_listener_filters_timeout: there are no listener filters to wait for
   - reuse_port: replaced by enable_reuse_port, in Envoy too
   - ignore_global_conn_limit: there is no global limit of connections
   - bypass_overload_manager: there is no overload manager
+envoy.config.listener.v3.AdditionalAddress
+  address
 envoy.config.listener.v3.FilterChain
   name filters filter_chain_match transport_socket use_proxy_proto{false}
   - metadata: nothing reads a filter chain's metadata
@@ -84,7 +85,11 @@ envoy.config.listener.v3.Filter
 
 # ---- network filters
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
-  stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts
+  stat_prefix cluster weighted_clusters idle_timeout max_downstream_connection_duration
+  max_connect_attempts backoff_options
+  access_log access_log_options access_log_flush_interval flush_access_log_on_connected
+envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions
+  access_log_flush_interval flush_access_log_on_connected
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
   clusters
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight
@@ -94,29 +99,31 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
   common_http_protocol_options http_protocol_options max_request_headers_kb
   stream_idle_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout
   server_name server_header_transformation scheme_header_transformation via
-  use_remote_address xff_num_trusted_hops skip_xff_append
+  use_remote_address xff_num_trusted_hops skip_xff_append append_x_forwarded_port internal_address_config
   generate_request_id preserve_external_request_id always_set_request_id_in_response
-  normalize_path merge_slashes path_with_escaped_slashes_action
+  proxy_100_continue normalize_path merge_slashes path_with_escaped_slashes_action
   strip_matching_host_port strip_any_host_port strip_trailing_host_dot
   forward_client_cert_details{SANITIZE} upgrade_configs
   - http2_protocol_options http3_protocol_options: only HTTP/1 is served
   - set_current_client_cert_details: no client certificate is seen on a plain connection
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
   upgrade_type enabled
+envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
+  unix_sockets cidr_ranges
 envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
   name typed_config disabled{false}
   - is_optional: the filter is either known or an error
 envoy.extensions.filters.http.router.v3.Router
-  dynamic_stats{true} suppress_envoy_headers
+  dynamic_stats{true} suppress_envoy_headers respect_expected_rq_timeout
   - start_child_span: there is no tracing
 envoy.config.core.v3.HttpProtocolOptions
   idle_timeout max_connection_duration max_headers_count max_stream_duration headers_with_underscores_action
   max_requests_per_connection max_response_headers_kb
 envoy.config.core.v3.Http1ProtocolOptions
   allow_absolute_url accept_http_10 default_host_for_http_10 header_key_format enable_trailers
-  allow_chunked_length{false} send_fully_qualified_url
+  allow_chunked_length allow_custom_methods override_stream_error_on_invalid_http_message
+  send_fully_qualified_url
   - use_balsa_parser: Millrace has its own parser
-  - allow_custom_methods: any method that is a token is taken
 envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat
   proper_case_words
 envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords
@@ -301,6 +308,10 @@ envoy.config.core.v3.TypedExtensionConfig
 envoy.config.core.v3.Metadata
   filter_metadata
   - typed_filter_metadata: nothing reads it
+envoy.config.core.v3.CidrRange
+  address_prefix prefix_len
+envoy.config.core.v3.BackoffStrategy
+  base_interval max_interval
 envoy.config.core.v3.RuntimeFractionalPercent
   default_value
   - runtime_key: Millrace reads no runtime keys; default_value stands
@@ -325,6 +336,9 @@ envoy.type.matcher.v3.RegexMatcher.GoogleRE2
 envoy.type.matcher.v3.RegexMatchAndSubstitute
   pattern substitution
 )";
+
+std::string_view support_table_source() {
+  return kSource;
 }
 
 }  // namespace millrace::config

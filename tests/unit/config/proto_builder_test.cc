@@ -307,7 +307,7 @@ TEST(ProtoBuilder, SuggestsTypeUrls) {
       said("type.googleapis.com/envoy.config.filter.http.router.v2.Router"),
       HasSubstr("did you mean 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router'?"));
   EXPECT_THAT(said("envoy.extensions.filters.http.router.v3.Router"), HasSubstr("not a type URL"));
-  EXPECT_THAT(said("type.googleapis.com/acme.golang.v3.Config"), Not(HasSubstr("did you mean")));
+  EXPECT_THAT(said("type.googleapis.com/acme.erlang.v3.Config"), Not(HasSubstr("did you mean")));
 }
 
 TEST(ProtoBuilder, AsksForATypeWhereAnExtensionHasNone) {
