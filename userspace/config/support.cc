@@ -32,7 +32,7 @@ std::vector<std::string_view> words_of(std::string_view line) {
   }
 }
 
-// name, name{A,B} or name[0]
+// name, name{A,B}, name<prefix> or name[0]
 SupportedField parse_field(std::string_view word) {
   SupportedField field;
   if (word.ends_with("[0]")) {
@@ -48,6 +48,11 @@ SupportedField parse_field(std::string_view word) {
       values.remove_prefix(std::min(comma + 1, values.size()));
     }
     word = word.substr(0, brace);
+  }
+  if (const size_t angle = word.find('<'); angle != std::string_view::npos) {
+    MILLRACE_ASSERT(word.ends_with('>'));
+    field.type_prefix = std::string(word.substr(angle + 1, word.size() - angle - 2));
+    word = word.substr(0, angle);
   }
   field.name = std::string(word);
   return field;
@@ -89,13 +94,14 @@ std::string joined(const std::vector<std::string>& words) {
 
 class Walk {
  public:
-  void walk(const pb::Message& message);
+  // type_prefix: what the type within an Any must start with.
+  void walk(const pb::Message& message, std::string_view type_prefix = {});
   SupportFindings findings;
 
  private:
   void field(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule);
-  void map(const pb::Message& message, const pb::FieldDescriptor& field);
-  void any(const pb::Message& any);
+  void map(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule);
+  void any(const pb::Message& any, std::string_view type_prefix);
   void check_value(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule);
   void unsupported(std::string what) { findings.unsupported.push_back({path_, std::move(what)}); }
   void ignored(std::string why) { findings.ignored.push_back({path_, std::move(why)}); }
@@ -121,9 +127,9 @@ class Walk {
   int any_depth_ = 0;
 };
 
-void Walk::walk(const pb::Message& message) {
+void Walk::walk(const pb::Message& message, std::string_view type_prefix) {
   const pb::Descriptor& type = *message.GetDescriptor();
-  if (is_any(type)) return any(message);
+  if (is_any(type)) return any(message, type_prefix);
   if (is_plain_value(type)) return;
   const SupportedMessage* supported = find_message(type.full_name());
   std::vector<const pb::FieldDescriptor*> fields;
@@ -144,22 +150,22 @@ void Walk::walk(const pb::Message& message) {
 void Walk::field(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule) {
   const pb::Reflection& reflection = *message.GetReflection();
   if (!rule.values.empty()) check_value(message, field, rule);
-  if (field.is_map()) return map(message, field);
+  if (field.is_map()) return map(message, field, rule);
   if (field.cpp_type() != pb::FieldDescriptor::CPPTYPE_MESSAGE) return;
-  if (!field.is_repeated()) return walk(reflection.GetMessage(message, &field));
+  if (!field.is_repeated()) return walk(reflection.GetMessage(message, &field), rule.type_prefix);
   const int size = reflection.FieldSize(message, &field);
   for (int i = 0; i < size; ++i) {
     const Step step = into_item(static_cast<size_t>(i));
     if (rule.first_only && i > 0) {
       ignored("a fallback of the first item, which is used");
     } else {
-      walk(reflection.GetRepeatedMessage(message, &field, i));
+      walk(reflection.GetRepeatedMessage(message, &field, i), rule.type_prefix);
     }
   }
 }
 
 // Entries in the order of their keys: the order within a map is nobody's.
-void Walk::map(const pb::Message& message, const pb::FieldDescriptor& field) {
+void Walk::map(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule) {
   const pb::FieldDescriptor& key = *field.message_type()->map_key();
   const pb::FieldDescriptor& content = *field.message_type()->map_value();
   if (content.cpp_type() != pb::FieldDescriptor::CPPTYPE_MESSAGE) return;
@@ -172,16 +178,19 @@ void Walk::map(const pb::Message& message, const pb::FieldDescriptor& field) {
   }
   for (const auto& [name, entry] : entries) {
     const Step step(&path_, "[\"" + name + "\"]");
-    walk(entry->GetReflection()->GetMessage(*entry, &content));
+    walk(entry->GetReflection()->GetMessage(*entry, &content), rule.type_prefix);
   }
 }
 
-void Walk::any(const pb::Message& any) {
+void Walk::any(const pb::Message& any, std::string_view type_prefix) {
   const pb::Reflection& reflection = *any.GetReflection();
   const std::string url = reflection.GetString(any, any.GetDescriptor()->FindFieldByName("type_url"));
   if (url.empty()) return;
   const pb::Descriptor* type = ApiPool::get().find_message_by_url(url);
   if (type == nullptr) return unsupported("unknown type " + url);
+  if (!type->full_name().starts_with(type_prefix)) {
+    return unsupported(type->full_name() + " has no place here; expected: a type of " + std::string(type_prefix));
+  }
   if (is_plain_value(*type)) return;
   if (!is_any(*type) && find_message(type->full_name()) == nullptr) {
     return unsupported(type->full_name() + ": " + std::string(kNotYet));

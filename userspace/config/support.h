@@ -48,6 +48,8 @@ struct SupportedField {
   std::vector<std::string> values;
   // Of a list: the items after the first are alternatives, which Envoy would not use either.
   bool first_only = false;
+  // Of an Any: the start of the names of the types that have a place there.
+  std::string type_prefix;
   std::string ignored_because;  // not empty: accepted, without effect
 };
 struct SupportedMessage {

@@ -6,6 +6,7 @@ namespace millrace::config {
 //   name            honoured
 //   name{A,B}       honoured for these values only: of an enum, or true/false
 //   name[0]         of a list only the first item counts
+//   name<a.b.>      an Any that must hold a type whose name starts so: others have no place there
 //   - name name: why these are accepted although they change nothing here
 // A field that is not named is an error in a configuration: known to Envoy, not supported by
 // Millrace yet. So is a message that is not named, wherever an Any holds it. google.protobuf's
@@ -24,7 +25,8 @@ envoy.config.bootstrap.v3.Bootstrap
 envoy.config.bootstrap.v3.Bootstrap.StaticResources
   listeners clusters
 envoy.config.bootstrap.v3.Admin
-  address access_log access_log_path socket_options
+  address access_log socket_options
+  - access_log_path: replaced by access_log, which is read
   - profile_path: there is no built-in CPU profiler
   - ignore_global_conn_limit: there is no global limit of connections
 envoy.config.bootstrap.v3.ClusterManager
@@ -52,19 +54,19 @@ envoy.config.core.v3.SocketAddress
 envoy.config.core.v3.Pipe
   path mode
 envoy.config.core.v3.SocketOption
-  level name int_value buf_value state
+  level name int_value buf_value state{STATE_PREBIND}
   - description: a comment
 envoy.config.core.v3.TcpKeepalive
   keepalive_probes keepalive_time keepalive_interval
 envoy.config.core.v3.BindConfig
-  source_address freebind socket_options
+  source_address socket_options
 envoy.config.core.v3.TransportSocket
-  name typed_config
+  name typed_config<envoy.extensions.transport_sockets.>
 envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 
 # ---- listeners
 envoy.config.listener.v3.Listener
-  name address additional_addresses stat_prefix filter_chains default_filter_chain per_connection_buffer_limit_bytes
+  name address stat_prefix filter_chains default_filter_chain per_connection_buffer_limit_bytes
   transparent freebind socket_options tcp_fast_open_queue_length tcp_backlog_size tcp_keepalive
   enable_reuse_port access_log traffic_direction bind_to_port{true} use_original_dst{false}
   - metadata: nothing reads a listener's metadata
@@ -73,21 +75,19 @@ envoy.config.listener.v3.Listener
   - reuse_port: replaced by enable_reuse_port, in Envoy too
   - ignore_global_conn_limit: there is no global limit of connections
   - bypass_overload_manager: there is no overload manager
-envoy.config.listener.v3.AdditionalAddress
-  address
 envoy.config.listener.v3.FilterChain
   name filters filter_chain_match transport_socket use_proxy_proto{false}
   - metadata: nothing reads a filter chain's metadata
   - transport_socket_connect_timeout: a plain connection has no handshake
 envoy.config.listener.v3.FilterChainMatch
 envoy.config.listener.v3.Filter
-  name typed_config
+  name typed_config<envoy.extensions.filters.network.>
 
 # ---- network filters
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
   stat_prefix cluster weighted_clusters idle_timeout max_downstream_connection_duration
   max_connect_attempts backoff_options
-  access_log access_log_options access_log_flush_interval flush_access_log_on_connected
+  access_log access_log_options
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions
   access_log_flush_interval flush_access_log_on_connected
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
@@ -111,7 +111,7 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
   unix_sockets cidr_ranges
 envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
-  name typed_config disabled{false}
+  name typed_config<envoy.extensions.filters.http.> disabled{false}
   - is_optional: the filter is either known or an error
 envoy.extensions.filters.http.router.v3.Router
   dynamic_stats{true} suppress_envoy_headers respect_expected_rq_timeout
@@ -121,8 +121,7 @@ envoy.config.core.v3.HttpProtocolOptions
   max_requests_per_connection max_response_headers_kb
 envoy.config.core.v3.Http1ProtocolOptions
   allow_absolute_url accept_http_10 default_host_for_http_10 header_key_format enable_trailers
-  allow_chunked_length allow_custom_methods override_stream_error_on_invalid_http_message
-  send_fully_qualified_url
+  allow_chunked_length allow_custom_methods send_fully_qualified_url
   - use_balsa_parser: Millrace has its own parser
 envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat
   proper_case_words
@@ -189,7 +188,7 @@ envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff
 envoy.config.route.v3.RetryPolicy.ResetHeader
   name format
 envoy.config.route.v3.RetryPolicy.RetryHostPredicate
-  name typed_config
+  name typed_config<envoy.extensions.retry.host.>
 envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
 envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
 
@@ -198,7 +197,8 @@ envoy.config.cluster.v3.Cluster
   name alt_stat_name type{STATIC} connect_timeout per_connection_buffer_limit_bytes load_assignment
   lb_policy{ROUND_ROBIN,LEAST_REQUEST,RANDOM,LOAD_BALANCING_POLICY_CONFIG} load_balancing_policy
   round_robin_lb_config least_request_lb_config common_lb_config circuit_breakers
-  typed_extension_protocol_options max_requests_per_connection common_http_protocol_options http_protocol_options
+  typed_extension_protocol_options<envoy.extensions.upstreams.http.v3.>
+  max_requests_per_connection common_http_protocol_options http_protocol_options
   transport_socket upstream_connection_options upstream_bind_config protocol_selection{USE_CONFIGURED_PROTOCOL}
   - upstream_http_protocol_options: a plain connection sends no server name and verifies none
   - dns_refresh_rate dns_failure_refresh_rate dns_jitter respect_dns_ttl dns_lookup_family: no names are resolved
@@ -260,10 +260,10 @@ envoy.config.endpoint.v3.Endpoint
 
 # ---- access logs
 envoy.config.accesslog.v3.AccessLog
-  name filter typed_config
+  name filter typed_config<envoy.extensions.access_loggers.>
 envoy.config.accesslog.v3.AccessLogFilter
   status_code_filter duration_filter not_health_check_filter runtime_filter and_filter or_filter header_filter
-  response_flag_filter grpc_status_filter
+  response_flag_filter grpc_status_filter traceable_filter
 envoy.config.accesslog.v3.ComparisonFilter
   op value
 envoy.config.accesslog.v3.StatusCodeFilter
@@ -271,6 +271,7 @@ envoy.config.accesslog.v3.StatusCodeFilter
 envoy.config.accesslog.v3.DurationFilter
   comparison
 envoy.config.accesslog.v3.NotHealthCheckFilter
+envoy.config.accesslog.v3.TraceableFilter
 envoy.config.accesslog.v3.RuntimeFilter
   percent_sampled use_independent_randomness
   - runtime_key: Millrace reads no runtime keys; percent_sampled stands
@@ -304,7 +305,7 @@ envoy.config.core.v3.HeaderValueOption
 envoy.config.core.v3.HeaderValue
   key value raw_value
 envoy.config.core.v3.TypedExtensionConfig
-  name typed_config
+  name typed_config<envoy.extensions.load_balancing_policies.>
 envoy.config.core.v3.Metadata
   filter_metadata
   - typed_filter_metadata: nothing reads it

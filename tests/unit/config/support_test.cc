@@ -53,6 +53,12 @@ TEST(SupportTable, NamesOnlyValuesThatExist) {
   for (const SupportedMessage& message : parse_support_table(support_table_source())) {
     for (const SupportedField& field : message.fields) {
       const auto* type = ApiPool::get().find_message(message.name)->FindFieldByName(field.name);
+      if (!field.type_prefix.empty()) {
+        const pb::Descriptor* held =
+            type->is_map() ? type->message_type()->map_value()->message_type() : type->message_type();
+        ASSERT_NE(held, nullptr) << message.name << "." << field.name;
+        EXPECT_EQ(held->full_name(), "google.protobuf.Any") << message.name << "." << field.name;
+      }
       for (const std::string& value : field.values) {
         if (type->enum_type() != nullptr) {
           EXPECT_NE(type->enum_type()->FindValueByName(value), nullptr) << message.name << "." << field.name << value;
@@ -134,6 +140,15 @@ TEST(CheckSupport, NamesTypesItDoesNotHave) {
   EXPECT_THAT(check_support(manager).unsupported[0].what, HasSubstr("unknown type"));
 }
 
+TEST(CheckSupport, RefusesKnownTypesInTheWrongPlace) {
+  HttpConnectionManager manager;
+  manager.add_http_filters()->mutable_typed_config()->PackFrom(HttpConnectionManager());
+  manager.add_http_filters()->mutable_typed_config()->PackFrom(pb::Value());
+  const SupportFindings findings = check_support(manager);
+  EXPECT_THAT(paths(findings.unsupported), ElementsAre("http_filters[0].typed_config", "http_filters[1].typed_config"));
+  EXPECT_THAT(findings.unsupported[0].what, HasSubstr("has no place here"));
+}
+
 TEST(CheckSupport, ChecksValues) {
   Cluster cluster;
   cluster.set_type(Cluster::STRICT_DNS);
@@ -189,9 +204,9 @@ TEST(CheckSupport, StopsAtAnyNestedTooDeep) {
     outer.PackFrom(nested);
     nested = outer;
   }
-  HttpConnectionManager manager;
-  *manager.add_http_filters()->mutable_typed_config() = nested;
-  EXPECT_THAT(paths(check_support(manager).unsupported), ElementsAre("http_filters[0].typed_config"));
+  const SupportFindings findings = check_support(nested);
+  ASSERT_EQ(findings.unsupported.size(), 1u);
+  EXPECT_THAT(findings.unsupported[0].what, HasSubstr("more than 50"));
 }
 
 TEST(EnforceSupport, NamesTheLineOfWhatIsUnsupportedAndReturnsWhatIsIgnored) {
