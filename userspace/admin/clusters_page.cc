@@ -119,8 +119,8 @@ class ClustersJson final : public ClustersBody {
 
   void open(std::string& out, const Cluster& cluster, bool first) override {
     const auto to = std::back_inserter(out);
-    fmt::format_to(to, R"({}{{"name":{},"observability_name":{},"circuit_breakers":{{"thresholds":[)", first ? "\n" : ",\n",
-                   json_string(cluster.name()), json_string(cluster.stat_name()));
+    fmt::format_to(to, R"({}{{"name":{},"observability_name":{},"circuit_breakers":{{"thresholds":[)",
+                   first ? "\n" : ",\n", json_string(cluster.name()), json_string(cluster.stat_name()));
     for (const auto& [priority, word] : kPriorities) {
       const upstream::Resources& limits = cluster.resources(priority);
       const bool high = priority == upstream::ResourcePriority::kHigh;

@@ -1,6 +1,7 @@
 // What the admin pages show and what they set in motion, as functions of the server that owns it all. Every function is
 // called on the main thread, within the turn that reads the request, and must not wait: whatever takes time is started
 // and answered with OK, as Envoy does. A function that is not set makes its page empty, or answers 501 if it acts.
+// (The empty initializers are there for designated ones: AdminContext{.store = store}.)
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -17,6 +18,10 @@
 
 namespace millrace::stats {
 class Store;
+}
+namespace millrace::stream {
+class AccessLog;
+class AccessLogFiles;
 }
 namespace millrace::upstream {
 class ClusterSet;
@@ -46,7 +51,7 @@ struct ServerFacts {
 
 struct ListenerStatus {
   std::string name;
-  std::vector<net::Address> addresses;  // what it is bound to; the first is the listener's own, then the additional ones
+  std::vector<net::Address> addresses;  // what it is bound to: its own, then the additional ones
 };
 
 struct RuntimeLayer {
@@ -68,22 +73,26 @@ struct DrainRequest {
 struct AdminContext {
   stats::Store& store;
 
-  std::function<ServerState()> state;
-  std::function<ServerFacts()> facts;
+  std::function<ServerState()> state = {};
+  std::function<ServerFacts()> facts = {};
   // Before statistics are read: brings gauges that nobody keeps up to date (uptime, memory). Those of clusters are
   // brought up to date by the scrape.
-  std::function<void()> refresh_stats;
-  std::function<std::shared_ptr<const upstream::ClusterSet>()> clusters;
-  std::function<std::vector<ListenerStatus>()> listeners;
-  std::function<std::vector<RuntimeLayer>()> runtime;  // lowest first
+  std::function<void()> refresh_stats = {};
+  std::function<std::shared_ptr<const upstream::ClusterSet>()> clusters = {};
+  std::function<std::vector<ListenerStatus>()> listeners = {};
+  std::function<std::vector<RuntimeLayer>()> runtime = {};  // lowest first
   // JSON of admin.v3.ConfigDump. kInvalidArgument and kUnsupported become 400, kNotFound 404.
-  std::function<base::Result<std::string>(const ConfigDumpQuery&)> config_dump;
+  std::function<base::Result<std::string>(const ConfigDumpQuery&)> config_dump = {};
 
-  std::function<void(const DrainRequest&)> drain_listeners;
-  std::function<void(bool fail)> healthcheck_fail;
-  std::function<void()> reset_counters;  // not set: Store::reset_counters()
-  std::function<void()> reopen_logs;
-  std::function<void()> quit;            // called once the answer has been sent
+  std::function<void(const DrainRequest&)> drain_listeners = {};
+  std::function<void(bool fail)> healthcheck_fail = {};
+  std::function<void()> reset_counters = {};  // not set: Store::reset_counters()
+  std::function<void()> reopen_logs = {};
+  std::function<void()> quit = {};            // called once the answer has been sent
+
+  // Access logs of the admin server and where their files are; both, or none.
+  const std::vector<stream::AccessLog>* access_logs = nullptr;
+  stream::AccessLogFiles* access_log_files = nullptr;
 };
 
 }  // namespace millrace::admin

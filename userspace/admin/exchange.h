@@ -1,6 +1,6 @@
-// A request as the pages see it, and their answer. A page answers with a text, or with a Body that is asked for one slice
-// in a turn of the loop, so that a page of any length holds up neither the loop nor the other connections, and never
-// lies in memory as a whole. Main thread.
+// A request as the pages see it, and their answer. A page answers with a text, or with a Body that is asked for one
+// slice in a turn of the loop, so that a page of any length holds up neither the loop nor the other connections, and
+// never lies in memory as a whole. Main thread.
 #pragma once
 #include <functional>
 #include <memory>

@@ -42,7 +42,8 @@ void append_page(std::string& out, const Page& page) {
   } else if (page.parameters.empty()) {
     fmt::format_to(to, "<tr><td><a href=\"{0}\">{0}</a></td>", id.empty() ? "." : id);
   } else {
-    fmt::format_to(to, "<tr><td><form id=\"{0}\" action=\"{0}\"><a href=\"{0}\">{0}</a> <button>show</button></form></td>",
+    fmt::format_to(to,
+                   "<tr><td><form id=\"{0}\" action=\"{0}\"><a href=\"{0}\">{0}</a> <button>show</button></form></td>",
                    id);
   }
   fmt::format_to(to, "<td>{}</td></tr>\n", html_escaped(page.help));

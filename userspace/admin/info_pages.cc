@@ -134,7 +134,9 @@ Response answer_runtime(const Request&, AdminContext& context) {
   return Response::json(pretty({{"layers", std::move(names)}, {"entries", std::move(entries)}}));
 }
 
-Response answer_certs(const Request&, AdminContext&) { return Response::json(pretty({{"certificates", Json::array()}})); }
+Response answer_certs(const Request&, AdminContext&) {
+  return Response::json(pretty({{"certificates", Json::array()}}));
+}
 
 Response answer_config_dump(const Request& request, AdminContext& context) {
   if (!context.config_dump) return Response::make(501, "There is no configuration to show.\n");

@@ -81,8 +81,9 @@ constexpr Page kAbsentPage{"", "", false, &answer_absent, {}};
 std::span<const Page> pages() { return kPages; }
 
 const Page* find_page(std::string_view path) {
-  const auto* const found = std::find_if(std::begin(kPages), std::end(kPages), [&](const Page& p) { return p.path == path; });
-  if (found != std::end(kPages)) return found;
+  for (const Page& page : kPages) {
+    if (page.path == path) return &page;
+  }
   return std::find(std::begin(kAbsent), std::end(kAbsent), path) == std::end(kAbsent) ? nullptr : &kAbsentPage;
 }
 

@@ -8,6 +8,7 @@
 #include "stats/names.h"
 #include "stats/schema_http.h"
 #include "stats/schema_listener.h"
+#include "stream/access_log.h"
 
 namespace millrace::admin {
 
@@ -48,19 +49,28 @@ AdminServer::AdminServer(io::Loop& loop, AdminOptions options, AdminContext& con
       http_block_(context.store.add_block(stats::http::kSchema, stats::http_name("admin"))),
       listener_block_(context.store.add_block(stats::listener::kSchema, stats::listener_name("admin"))),
       http_stats_(http_block_->main_shard()),
-      listener_stats_(listener_block_->main_shard()) {}
+      listener_stats_(listener_block_->main_shard()),
+      flush_timer_(loop.timers(), *this) {
+  if (context.access_logs != nullptr && !context.access_logs->empty() && context.access_log_files != nullptr)
+    access_log_writer_ = std::make_unique<stream::AccessLogWriter>(*context.access_log_files);
+}
 
 AdminServer::~AdminServer() { stop(); }
 
-void AdminServer::start() {
-  acceptor_->start();
-  MILLRACE_LOG(kInfo, "admin", "admin address: {}", address_.to_string());
-}
+void AdminServer::start() { acceptor_->start(); }
 
 void AdminServer::stop() {
   if (acceptor_ != nullptr) net::Acceptor::stop(std::move(acceptor_));
   while (Session* session = sessions_.front()) session->close(net::CloseMode::kNow);
+  if (has_access_logs()) access_log_writer_->flush(false);
 }
+
+void AdminServer::log(const stream::FormatContext& line) {
+  stream::log_all(*context_.access_logs, line, *access_log_writer_);
+  if (!flush_timer_.armed()) flush_timer_.arm(options_.access_log_flush_interval);
+}
+
+void AdminServer::on_flush() { access_log_writer_->flush(true); }
 
 void AdminServer::on_accepted(int fd) {
   if (session_count_ >= options_.max_connections && !make_room()) {
@@ -74,6 +84,7 @@ void AdminServer::on_accepted(int fd) {
   http_stats_.inc(stats::http::kDownstreamCxTotal);
   http_stats_.inc(stats::http::kDownstreamCxHttp1Total);
   http_stats_.gauge_add(stats::http::kDownstreamCxActive);
+  http_stats_.gauge_add(stats::http::kDownstreamCxHttp1Active);
   Session* session = new Session(*this, fd);  // the list's until close()
   sessions_.push_back(*session);
   session->start();
@@ -96,6 +107,7 @@ void AdminServer::forget(Session& session) {
   listener_stats_.gauge_sub(stats::listener::kDownstreamCxActive);
   listener_stats_.inc(stats::listener::kDownstreamCxDestroy);
   http_stats_.gauge_sub(stats::http::kDownstreamCxActive);
+  http_stats_.gauge_sub(stats::http::kDownstreamCxHttp1Active);
   http_stats_.inc(stats::http::kDownstreamCxDestroy);
   loop_.retire(std::unique_ptr<Session>(&session));
 }
@@ -128,7 +140,8 @@ Response AdminServer::answer(const Request& request) {
   }
   const Page* page = find_page(request.path);
   if (page == nullptr) return Response::make(404, "invalid path. " + help_text());
-  const bool allowed = request.method == "POST" || (!page->acts && (request.method == "GET" || request.method == "HEAD"));
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  const bool allowed = request.method == "POST" || (reads && !page->acts);
   if (!allowed) {
     MILLRACE_LOG(kInfo, "admin", "refused {} of {}", request.method, page->path);
     Response response = Response::make(405, page->acts ? fmt::format("{} changes the server: use POST.\n", page->path)

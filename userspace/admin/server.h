@@ -1,6 +1,6 @@
-// The admin HTTP server: HTTP/1.1 on the main thread's loop, for people, scrapers and orchestrators. It owns the listening
-// socket and its Sessions. Long answers are made one slice in a turn, whoever asks, in rotation: /ready is answered in the
-// turn in which it is read, whatever else is under way. No worker is involved in any page.
+// The admin HTTP server: HTTP/1.1 on the main thread's loop, for people, scrapers and orchestrators. It owns the
+// listening socket and its Sessions. Long answers are made one slice in a turn, whoever asks, in rotation: /ready is
+// answered in the turn in which it is read, whatever else is under way. No worker is involved in any page.
 // Limits: connections (an idle one makes room for a new one; counted as listener.admin.downstream_cx_overflow when none
 // is idle), bytes and number of headers, bytes of a body, and times; their counters are those of http.admin.
 #pragma once
@@ -19,6 +19,11 @@
 #include "route/matchers.h"
 #include "route/options.h"
 #include "stats/stats.h"
+#include "stream/access_log_file.h"
+
+namespace millrace::stream {
+struct FormatContext;
+}
 
 namespace millrace::admin {
 
@@ -35,6 +40,7 @@ struct AdminOptions {
   base::milliseconds idle_timeout = std::chrono::minutes(5);   // between requests
   base::milliseconds request_timeout = base::seconds(15);      // from a request's first byte to its last
   base::milliseconds write_timeout = base::seconds(60);        // without the client taking 64 KiB
+  base::milliseconds access_log_flush_interval = base::seconds(10);
 };
 
 class Session;
@@ -68,6 +74,9 @@ class AdminServer {
   void post_turn();
   void run_next();
   void forget(Session& session);
+  bool has_access_logs() const { return access_log_writer_ != nullptr; }
+  void log(const stream::FormatContext& line);
+  void on_flush();
 
   io::Loop& loop_;
   const AdminOptions options_;
@@ -82,6 +91,8 @@ class AdminServer {
   std::shared_ptr<AdminServer*> self_;  // what posted closures hold weakly
   stats::StatBlockPtr http_block_, listener_block_;
   stats::StatShard http_stats_, listener_stats_;
+  std::unique_ptr<stream::AccessLogWriter> access_log_writer_;  // null: no access logs
+  io::TimerOf<&AdminServer::on_flush> flush_timer_;
 };
 
 }  // namespace millrace::admin

@@ -7,6 +7,7 @@
 #include "http/codes.h"
 #include "http/http1_writer.h"
 #include "stats/schema_http.h"
+#include "stream/formatter.h"
 
 namespace millrace::admin {
 namespace {
@@ -41,10 +42,14 @@ http::ParserOptions parser_options(const AdminOptions& options) {
 
 Session::Session(AdminServer& server, int fd)
     : server_(server),
-      connection_(std::make_unique<net::Connection>(server.loop_, fd, static_cast<net::ConnectionHandler&>(*this))),
+      connection_(net::Connection::accepted(server.loop_, fd)),
       timer_(server.loop_.timers(), *this),
       parser_(parser_options(server.options_)) {
+  connection_->set_handler(*this);
   connection_->set_watermark(kOutputBytes);
+  connection_info_.remote_address = &connection_->remote_address();
+  connection_info_.local_address = &connection_->local_address();
+  connection_info_.start = server.loop_.now();
 }
 
 void Session::start() {
@@ -93,16 +98,29 @@ void Session::read() {
         server_.http_stats_.inc(stat::kDownstreamCxProtocolError);
         MILLRACE_LOG(kDebug, "admin", "bad request from {}: {}", connection_->remote_address().to_string(),
                      parser_.reason());
+        if (!in_request_) begin_info();
+        info_.flags.set(stream::ResponseFlag::kDownstreamProtocolError);
+        info_.response_code_details = parser_.detail();
         return refuse(parser_.status_hint(), fmt::format("{}\n", http::status_text(parser_.status_hint())));
     }
   }
 }
 
-void Session::on_headers() {
+void Session::begin_info() {
   in_request_ = true;
+  info_.reset();
+  info_.start = server_.loop_.now();
+  info_.start_time = server_.loop_.system_now();
+  info_.connection = &connection_info_;
+  info_.response_code_details = "admin_filter_response";
   server_.http_stats_.inc(stat::kDownstreamRqTotal);
   server_.http_stats_.inc(stat::kDownstreamRqHttp1Total);
+}
+
+void Session::on_headers() {
+  begin_info();
   http_10_ = !parser_.http_11();
+  info_.protocol = http_10_ ? stream::Protocol::kHttp10 : stream::Protocol::kHttp11;
   head_request_ = parser_.head();
   close_after_ = http_10_ || !parser_.keep_alive();
   request_.method = headers_.get(Header::kMethod);
@@ -122,6 +140,8 @@ void Session::on_request() {
       headers_.get(Header::kContentType).starts_with("application/x-www-form-urlencoded")) {
     request_.query = Query(request_body_.to_string());
   }
+  info_.bytes_received = request_body_.size();
+  info_.request_end = server_.loop_.now();
   request_body_.clear();
   respond(server_.answer(request_));
 }
@@ -132,19 +152,24 @@ void Session::on_input_end() {
 }
 
 void Session::refuse(unsigned status, std::string reason) {
-  if (!in_request_) server_.http_stats_.inc(stat::kDownstreamRqTotal);
+  if (!in_request_) begin_info();
   close_after_ = true;
   respond(Response::make(status, std::move(reason)));
 }
 
 void Session::respond(Response response) {
   count_status(response.status);
+  info_.response_code = static_cast<uint16_t>(response.status);
+  info_.first_downstream_tx = server_.loop_.now();
   const bool streamed = response.body != nullptr;
   chunked_ = streamed && !http_10_;
   after_ = std::move(response.after);
   write_head(response, chunked_);
   if (!streamed || head_request_) {
-    if (!head_request_) connection_->output().append(response.text);
+    if (!head_request_) {
+      connection_->output().append(response.text);
+      info_.bytes_sent = response.text.size();
+    }
     connection_->wrote();
     return end_response();
   }
@@ -156,7 +181,8 @@ void Session::respond(Response response) {
 }
 
 void Session::write_head(const Response& response, bool chunked) {
-  http::HeaderMap head;
+  http::HeaderMap& head = response_headers_;
+  head.clear();
   head.add(Header::kStatus, std::to_string(response.status));
   head.add_view(Header::kContentType, response.content_type);
   head.add_view(Header::kCacheControl, "no-cache, max-age=0");
@@ -184,6 +210,7 @@ void Session::write_head(const Response& response, bool chunked) {
 void Session::write_slice() {
   base::Buffer slice;
   const bool more = body_->next(slice);
+  info_.bytes_sent += slice.size();
   base::Buffer& out = connection_->output();
   if (chunked_) {
     http::write_chunk(slice, out);
@@ -214,10 +241,11 @@ void Session::on_drained(net::Connection&) {
 }
 
 void Session::end_exchange() {
+  write_access_log();
+  in_request_ = false;
   server_.http_stats_.inc(stat::kDownstreamRqCompleted);
   if (close_after_) return close(net::CloseMode::kFlushDelay);
   state_ = State::kReading;
-  in_request_ = false;
   head_request_ = false;
   request_ = {};
   headers_.clear();
@@ -273,10 +301,27 @@ void Session::count_status(unsigned status) {
   if (status >= 100 && status < 600) server_.http_stats_.inc(kClasses[status / 100 - 1]);
 }
 
+void Session::write_access_log() {
+  if (!server_.has_access_logs()) return;
+  info_.end = info_.last_downstream_tx = server_.loop_.now();
+  stream::FormatContext format;
+  format.info = &info_;
+  format.request_headers = &headers_;
+  format.response_headers = &response_headers_;
+  format.log_type = stream::AccessLogType::kDownstreamEnd;
+  format.now = server_.loop_.now();
+  format.system_now = server_.loop_.system_now();
+  server_.log(format);
+}
+
 void Session::close(net::CloseMode mode) {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
   timer_.disarm();
+  if (in_request_) {
+    info_.flags.set(stream::ResponseFlag::kDownstreamConnectionTermination);
+    write_access_log();
+  }
   body_.reset();
   stats::StatShard& stats = server_.http_stats_;
   stats.inc(stat::kDownstreamCxRxBytesTotal, connection_->bytes_received());

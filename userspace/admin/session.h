@@ -14,6 +14,7 @@
 #include "http/http1_parser.h"
 #include "io/loop.h"
 #include "net/connection.h"
+#include "stream/stream_info.h"
 
 namespace millrace::admin {
 
@@ -59,6 +60,8 @@ class Session final : public io::Retired,
   void run_after();
   void time(Timing timing);
   void count_status(unsigned status);
+  void begin_info();
+  void write_access_log();
 
   AdminServer& server_;
   std::unique_ptr<net::Connection> connection_;
@@ -78,7 +81,9 @@ class Session final : public io::Retired,
   Request request_;
   std::unique_ptr<Body> body_;
   std::function<void()> after_;
-  uint64_t received_counted_ = 0, sent_counted_ = 0;
+  stream::ConnectionInfo connection_info_;
+  stream::StreamInfo info_;         // of the exchange
+  http::HeaderMap response_headers_;
 };
 
 }  // namespace millrace::admin

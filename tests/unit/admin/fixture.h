@@ -37,7 +37,8 @@ class Client final : public net::ConnectionHandler {
   void send(std::string_view bytes) { connection->write(bytes); }
   void request(std::string_view target, std::string_view method = "GET", std::string_view headers = "") {
     if (method == "HEAD") parser_.set_request_method("HEAD");
-    send(std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nhost: admin\r\n" + std::string(headers) + "\r\n");
+    send(std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nhost: admin\r\n");
+    send(std::string(headers) + "\r\n");
   }
 
   std::unique_ptr<net::Connection> connection;
@@ -152,7 +153,7 @@ class AdminTest : public testing::Test {
   std::unique_ptr<io::Loop> loop_;
   stats::Store store_{1};
   ServerState state_ = ServerState::kLive;
-  AdminContext context_{store_, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
+  AdminContext context_{.store = store_};
   AdminOptions options_;
   std::unique_ptr<AdminServer> server_;
   std::vector<std::unique_ptr<Client>> clients_;

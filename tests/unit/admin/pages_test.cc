@@ -83,8 +83,8 @@ TEST_F(AdminTest, EveryPageIsInTheIndexAndTheHelp) {
   EXPECT_EQ(index.headers.at("content-type"), "text/html; charset=UTF-8");
   for (const Page& page : pages()) {
     if (page.path == "/") continue;
-    EXPECT_TRUE(contains(index.body, std::string(page.acts ? "action=\"" : "href=\"") + std::string(page.path.substr(1)) + '"'))
-        << page.path;
+    const std::string link = (page.acts ? "action=\"" : "href=\"") + std::string(page.path.substr(1)) + '"';
+    EXPECT_TRUE(contains(index.body, link)) << page.path;
     EXPECT_TRUE(contains(help_text(), page.path));
   }
   EXPECT_TRUE(std::is_sorted(pages().begin(), pages().end(),
@@ -166,7 +166,8 @@ TEST_F(AdminStatsTest, RefusesWhatItDoesNotUnderstand) {
 TEST_F(AdminStatsTest, JsonIsAnArrayOfNamesAndValues) {
   const Answer answer = get("/stats?format=json&filter=upstream_cx_total");
   EXPECT_EQ(answer.headers.at("content-type"), "application/json");
-  EXPECT_EQ(json::parse(answer.body)["stats"][0], json::parse(R"({"name":"cluster.up<1>.upstream_cx_total","value":3})"));
+  EXPECT_EQ(json::parse(answer.body)["stats"][0],
+            json::parse(R"({"name":"cluster.up<1>.upstream_cx_total","value":3})"));
 }
 
 TEST_F(AdminStatsTest, PrometheusHasTwoPaths) {

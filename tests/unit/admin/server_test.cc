@@ -3,12 +3,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "fixture.h"
 #include "stats/names.h"
 #include "stats/schema_cluster.h"
 #include "stats/schema_http.h"
 #include "stats/schema_listener.h"
+#include "stream/access_log.h"
 
 namespace millrace::admin {
 namespace {
@@ -83,7 +85,8 @@ TEST_F(AdminServerTest, AHalfClosedClientGetsItsAnswer) {
 
 TEST_F(AdminServerTest, ReadyIsAnsweredWhileALongScrapeIsUnderWay) {
   fill_store(100000);
-  for (const char* scrape : {"/stats", "/stats/prometheus", "/stats?format=json", "/stats?filter=nothing_is_called_so"}) {
+  for (const char* scrape :
+       {"/stats", "/stats/prometheus", "/stats?format=json", "/stats?filter=nothing_is_called_so"}) {
     SCOPED_TRACE(scrape);
     Client& scraper = client();
     Client& prober = client();
@@ -228,12 +231,52 @@ TEST_F(AdminServerTest, ServesOnAUnixSocket) {
   ::unlink(path.c_str());
 }
 
+TEST_F(AdminServerTest, WritesAccessLogs) {
+  const std::string path = testing::TempDir() + "admin_" + std::to_string(getpid()) + ".log";
+  stream::AccessLogFiles files;
+  stream::AccessLogOptions log;
+  log.path = path;
+  log.format = "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL% %RESPONSE_CODE% %BYTES_SENT% %RESPONSE_FLAGS% "
+               "%RESP(CONTENT-TYPE)% %RESPONSE_CODE_DETAILS%\n";
+  std::vector<stream::AccessLog> logs;
+  logs.push_back(std::move(*stream::AccessLog::compile(log, &files)));
+  context_.access_logs = &logs;
+  context_.access_log_files = &files;
+  options_.access_log_flush_interval = base::milliseconds(1);
+  get("/ready?x");
+  get("/hot_restart_version");
+  Client& bad = client();
+  bad.send("nonsense\n");
+  run_until([&] { return bad.ended; });
+  fill_store(300000);
+  Client& gone = client();
+  gone.request("/stats");
+  run_until([&] { return gone.received > 0; });
+  gone.close();
+  run_until([&] { return server_->connections() == 0; });
+  run_until([&] { return files.counts().write_buffered == 4; });
+  ASSERT_TRUE(files.drain(base::seconds(10)));
+  std::ifstream file(path);
+  std::string lines[4];
+  for (std::string& line : lines) std::getline(file, line);
+  const std::string text = " text/plain; charset=UTF-8 ";
+  EXPECT_EQ(lines[0], "GET /ready?x HTTP/1.1 200 5 -" + text + "admin_filter_response");
+  EXPECT_EQ(lines[1], "GET /hot_restart_version HTTP/1.1 200 8 -" + text + "admin_filter_response");
+  EXPECT_TRUE(lines[2].starts_with("- - - 400 12 DPE" + text)) << lines[2];
+  EXPECT_TRUE(lines[3].starts_with("GET /stats HTTP/1.1 200 ")) << lines[3];
+  EXPECT_TRUE(lines[3].find(" DC ") != std::string::npos) << lines[3];
+  clients_.clear();
+  server_.reset();
+  ::unlink(path.c_str());
+}
+
 // ---- hostile input
 
 TEST_F(AdminServerTest, RefusesWhatIsNotHttp) {
   for (const char* bytes : {"\x16\x03\x01\x02\n\n", "GET /ready\r\n\r\n", "GET /ready HTTP/1.1\r\n\r\n",
                             "GET /ready HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
-                            "POST /ready HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+                            "POST /ready HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n"
+                            "transfer-encoding: chunked\r\n\r\n",
                             "GET /ready HTTP/1.1\r\nhost : a\r\n\r\n"}) {
     SCOPED_TRACE(bytes);
     Client& c = client();
