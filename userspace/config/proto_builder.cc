@@ -66,7 +66,6 @@ class Builder {
   Diagnostics& diagnostics_;
   FieldPath path_;
   std::vector<const pb::Descriptor*> enclosing_;  // the messages around the field at hand, outermost first
-  std::vector<std::string> type_names_;           // read once a type is unknown
   std::unordered_map<std::string, std::string> near_types_;
   const Node* any_content_ =
       nullptr;  // the innermost packed message's node, which has an '@type' besides its fields
@@ -365,11 +364,13 @@ void Builder::unknown_type(const Node& url) {
   const auto [known, fresh] = near_types_.try_emplace(url.text);
   std::string& near = known->second;
   if (fresh && url.text.size() < kLongestName && near_types_.size() < Diagnostics::kMost) {
-    if (type_names_.empty()) type_names_ = types_.message_names();
-    near = closest_type(name.empty() ? std::string_view(url.text) : name, type_names_);
+    // Reading the names costs more than comparing them, and a process seldom meets an unknown type.
+    static const std::vector<std::string> names = types_.message_names();
+    near = closest_type(name.empty() ? std::string_view(url.text) : name, names);
   }
   std::string hint;
   if (!near.empty()) hint = "did you mean 'type.googleapis.com/" + near + "'?";
+  if (near.empty() && name.starts_with("envoy.")) hint = "a type of Envoy's contrib, or of another version?";
   path_.push_field("@type");
   error(url, "unknown type '" + url.text + "'", std::move(hint));
   path_.pop();

@@ -29,11 +29,8 @@ std::string_view package_part(std::string_view name) {
   return last_part(name);
 }
 
-}  // namespace
-
-size_t edit_distance(std::string_view first, std::string_view second, size_t limit) {
-  std::string a = folded(first);
-  std::string b = folded(second);
+// Of names that are folded already.
+size_t distance_of(std::string_view a, std::string_view b, size_t limit) {
   if (a.size() > b.size()) std::swap(a, b);
   if (b.size() - a.size() > limit) return limit + 1;
   // Three rows of the usual table: swapped neighbours look two rows back.
@@ -57,6 +54,12 @@ size_t edit_distance(std::string_view first, std::string_view second, size_t lim
     if (least > limit + 1) return limit + 1;
   }
   return std::min(rows[b.size() % 3][a.size()], limit + 1);
+}
+
+}  // namespace
+
+size_t edit_distance(std::string_view a, std::string_view b, size_t limit) {
+  return distance_of(folded(a), folded(b), limit);
 }
 
 std::string closest_name(std::string_view word, const std::vector<std::string>& candidates) {
@@ -89,11 +92,12 @@ std::string closest_type(std::string_view full_name, const std::vector<std::stri
     best = &candidate;
   }
   if (best != nullptr && (least < kFar || alike == 1)) return *best;
+  const std::string word = folded(full_name);
   const size_t limit = full_name.size() / 8 + 1;
   least = limit + 1;
   best = nullptr;
   for (const std::string& candidate : candidates) {
-    const size_t distance = edit_distance(full_name, candidate, limit);
+    const size_t distance = distance_of(word, folded(candidate), limit);
     if (distance >= least) continue;
     least = distance;
     best = &candidate;
