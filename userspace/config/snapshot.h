@@ -40,7 +40,7 @@ struct Admin {
   std::vector<net::SocketOption> socket_options;
 };
 
-struct Node {
+struct LocalNode {  // envoy.config.core.v3.Node of this process
   std::string id, cluster, region, zone, sub_zone;
 };
 
@@ -48,7 +48,7 @@ struct Snapshot {
   std::vector<std::unique_ptr<const Listener>> listeners;
   std::shared_ptr<const upstream::ClusterSet> clusters;
   Admin admin;
-  Node node;
+  LocalNode node;
   base::milliseconds stats_flush_interval{5'000};
   // The bootstrap as /config_dump shows it (envoy.admin.v3.ConfigDump as JSON).
   std::string config_dump_json;

@@ -148,7 +148,7 @@ class Daemon {
     for (const auto& [name, value] : flags_.as_given) {
       std::visit([&](const auto& v) { facts.command_line_options.emplace_back(name, v); }, value);
     }
-    const config::Node& node = server_.snapshot().node;
+    const config::LocalNode& node = server_.snapshot().node;
     facts.node.id = node.id;
     facts.node.cluster = node.cluster;
     facts.node.region = node.region;
