@@ -73,6 +73,8 @@ class Daemon {
       : flags_(flags), loop_(loop), store_(store),
         server_(server_options(flags), loop, store, files, std::move(snapshot)), context_{.store = store} {
     fill_context();
+    context_.access_logs = &server_.snapshot().admin.access_logs;
+    context_.access_log_files = &files;
   }
 
   base::Result<void> start() {
