@@ -60,10 +60,11 @@ class AdminTest(ProxyCase):
         found = proxy.admin_json("/stats?format=json&filter=downstream_rq_2xx")
         self.assertIn({"name": "http.front.downstream_rq_2xx", "value": 1}, found["stats"])
 
-    def test_stats_are_sorted_and_a_bad_filter_is_refused(self):
+    def test_stats_are_listed_once_and_a_bad_filter_is_refused(self):
         proxy = self.http(configs.direct())
         names = [line.partition(": ")[0] for line in proxy.admin("/stats?type=Counters")[1].splitlines()]
-        self.assertEqual(names, sorted(names))
+        self.assertGreater(len(names), 100)
+        self.assertEqual(len(names), len(set(names)))
         self.assertEqual(proxy.admin("/stats?filter=%5B")[0], 400)
 
     def test_envoys_names_are_there(self):

@@ -187,10 +187,16 @@ class ActionTest(ProxyCase):
         self.assertEqual(client.request("HEAD", "/tea")["content-length"], "6")
         self.assertEqual(client.request("GET", "/tea").body, b"teapot")
 
-    def test_a_direct_response_waits_for_no_upstream_and_keeps_the_connection(self):
+    def test_a_direct_response_keeps_the_connection(self):
         client = self.client(self.http(configs.direct()).port)
         for _ in range(3):
-            self.assertEqual(client.request("POST", body=b"x" * 1000).body, b"direct")
+            self.assertEqual(client.request().body, b"direct")
+
+    def test_a_direct_response_does_not_wait_for_the_body(self):
+        client = self.client(self.http(configs.direct()).port)
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        response = client.response()
+        self.assertEqual((response.body, response["connection"]), (b"direct", "close"))
 
     def test_require_tls_redirects(self):
         proxy = self.http(configs.direct(), vhost="require_tls: ALL")

@@ -4,11 +4,18 @@ A port is taken from below the kernel's ephemeral range, so that no outgoing con
 claimed through an abstract Unix socket that lives as long as this process, so that tests running in parallel never
 get the same one.
 """
+import atexit
 import random
 import socket
 
 _FIRST, _LAST = 20000, 32000
 _claims = []
+
+
+@atexit.register
+def _release():
+    for claim in _claims:
+        claim.close()
 
 
 def free_port():
