@@ -62,7 +62,6 @@ class ChaosTest(ProxyCase):
         server = self.upstream(random_upstream(seed))
         policy = "retry_policy: { retry_on: connect-failure, num_retries: 1 }"
         proxy = self.http_to(server, action=policy, options={"concurrency": 2})
-        self.assertIn(get(proxy.port).status, (200, 502, 503))
         files = proxy.open_files()
         errors = []
 
