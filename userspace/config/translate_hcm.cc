@@ -61,7 +61,7 @@ void Translator::hcm_headers(const hcm_v3::HttpConnectionManager& from, filter::
   to.preserve_external_request_id = from.preserve_external_request_id();
   to.always_set_request_id_in_response = from.always_set_request_id_in_response();
   to.proxy_100_continue = from.proxy_100_continue();
-  to.path.normalize = !from.has_normalize_path() || from.normalize_path().value();
+  to.path.normalize = from.normalize_path().value();  // off unless asked for, as Envoy is built by default
   to.path.merge_slashes = from.merge_slashes();
   switch (from.path_with_escaped_slashes_action()) {
     case Hcm::REJECT_REQUEST: to.path.escaped_slashes = http::EscapedSlashes::kReject; break;

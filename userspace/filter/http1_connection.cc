@@ -13,7 +13,9 @@ using stream::ResponseFlag;
 namespace {
 
 constexpr size_t kPipelinedInputMax = 64 * 1024;  // bytes read ahead of the request being answered
-constexpr base::milliseconds kDrainIdleGrace{500};
+// Long enough for a client under load to use the connection once more and be told Connection: close: closing it while a
+// request is on its way would lose that request.
+constexpr base::milliseconds kDrainIdleGrace{2'000};
 
 http::ParserOptions parser_options(const HcmOptions& o) {
   http::ParserOptions p;

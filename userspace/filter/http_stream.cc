@@ -7,6 +7,7 @@
 #include "filter/hcm_worker.h"
 #include "filter/request_headers.h"
 #include "filter/response_headers.h"
+#include "http/codes.h"
 #include "route/rewrite.h"
 #include "stats/schema_http.h"
 
@@ -234,7 +235,8 @@ void HttpStream::on_codec_error(unsigned status, std::string_view details) {
   }
   info_.flags.set(ResponseFlag::kDownstreamProtocolError);
   request_ended_ = true;
-  send_local_reply(status, "", details);
+  send_local_reply(status, details == "request_header_timeout" ? "request header timeout" : http::status_text(status),
+                   details);
 }
 
 void HttpStream::on_downstream_reset(ResponseFlag flag, std::string_view details) {
@@ -371,6 +373,7 @@ void HttpStream::send_local_reply(unsigned code, std::string_view body, std::str
   if (response_started_) return reset_response(details);
   local_reply_ = true;
   info_.response_code_details = details;
+  info_.response_code = static_cast<uint16_t>(code);
   response_headers_.clear();
   response_trailers_.clear();
   char digits[8];

@@ -337,6 +337,7 @@ void HttpRouter::on_headers(UpstreamRequest&, bool end_stream) {
     set_number(headers, Header::kEnvoyAttemptCount, attempts_);
   }
   info.response_code_details = "via_upstream";
+  info.response_code = static_cast<uint16_t>(status);
   route::rewrite_response(*route_, choice_.weighted, headers, stream_->format_context());
   if (end_stream) {
     count_completed();
