@@ -123,7 +123,7 @@ class BreakerTest(ProxyCase):
         response = get(proxy.port)
         self.assertEqual((response.status, response["x-envoy-overloaded"]), (503, "true"))
         self.assertIn(b"overflow", response.body)
-        proxy.wait_stat("cluster.up.upstream_rq_pending_overflow", 1)
+        proxy.wait_stat("cluster.up.upstream_rq_active_overflow", 1)
         self.assertEqual(proxy.stat("cluster.up.circuit_breakers.default.rq_open"), 1)
         opened.set()
         self.assertEqual([client.response().status for client in held], [200, 200])
