@@ -68,7 +68,7 @@ Faults draw_faults(base::Prng& prng, bool calm) {
   faults.multishot_ends = maybe(1'000);
   faults.accept_fails = maybe(2'000);  // connections wait, none is lost
   faults.latency_max = base::microseconds(1 + prng.below(prng.below(2) == 0 ? 50 : 20'000));
-  faults.window_min = 1 + prng.below(4'096);
+  faults.window_min = 64 + prng.below(4'096);
   faults.window_max = faults.window_min + 4'096 + prng.below(100'000);
   if (calm) return faults;
   faults.connect_refused = maybe(2'000);
