@@ -322,7 +322,12 @@ void Http1Connection::on_stream_over(HttpStream& stream) {
     return;
   }
   if (hcm_.options().idle_timeout.count() > 0) idle_.arm(hcm_.options().idle_timeout);
-  if (!connection_->input().empty() && !in_process_) connection_->redeliver();
+  if (in_process_) return;
+  if (input_paused_) {  // nothing is delivered while reading is paused
+    input_paused_ = false;
+    connection_->resume_reading();
+  }
+  if (!connection_->input().empty()) connection_->redeliver();
 }
 
 void Http1Connection::on_above_high_watermark(net::Connection&) {
