@@ -208,8 +208,10 @@ void check_sessions(const Scene& s) {
     check_direction(s, server, *client, broken);
     check_direction(s, *client, server, broken);
   }
+  // One that goes at once may never be connected.
+  const auto polite = std::count_if(s.clients.begin(), s.clients.end(), [](const auto& c) { return c->polite(); });
   if (s.calm) {
-    EXPECT_EQ(s.servers.size(), s.clients.size());
+    EXPECT_GE(s.servers.size(), static_cast<size_t>(polite));
   }
 }
 
