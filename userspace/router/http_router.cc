@@ -391,8 +391,9 @@ void HttpRouter::count_response(unsigned status) {
   s.inc(internal ? cs::kInternalUpstreamRqCompleted : cs::kExternalUpstreamRqCompleted);
   s.inc_code(internal ? cs::kInternalUpstreamRqCodes : cs::kExternalUpstreamRqCodes, static_cast<uint16_t>(status));
   if (status >= 100 && status < 600) {
-    s.inc(kByClass[status / 100 - 1]);
-    s.inc((internal ? kInternal : kExternal)[status / 100 - 1]);
+    const unsigned by_class = status / 100 - 1;
+    s.inc(kByClass[by_class]);
+    s.inc(internal ? kInternal[by_class] : kExternal[by_class]);
   }
   upstream::HostCounters& host = cluster_->counters(*host_);
   (status >= 500 ? host.rq_error : host.rq_success).add();
