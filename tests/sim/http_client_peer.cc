@@ -57,7 +57,7 @@ void HttpClient::begin_request(Exchange& exchange) {
       if (connected_ && number == connections_) abort();
     });
   }
-  if (!plan.has_body() || plan.bad != Plan::Bad::kNo) {
+  if (!plan.has_body() || plan.bad != Plan::Bad::kNo || (plan.request_bytes == 0 && !plan.request_chunked)) {
     exchange.written = true;
     return;
   }
@@ -73,14 +73,16 @@ void HttpClient::write_body() {
   Exchange& exchange = open_.back();
   const Plan& plan = *exchange.plan;
   if (exchange.body_sent == plan.request_bytes) return end_request(exchange);
+  uint64_t next_us = 5'000;
   if (network().unsent(socket_) < 64 * 1024) {
+    next_us = prng_.below(1'500);
     const size_t n = static_cast<size_t>(std::min<uint64_t>(plan.request_bytes - exchange.body_sent, 1 + prng_.below(20'000)));
     const std::string bytes = pattern(plan.id | kRequestSide, exchange.body_sent, n);
     network().write(socket_, plan.request_chunked ? fmt::format("{:x}\r\n{}\r\n", n, bytes) : bytes);
     exchange.body_sent += n;
     if (exchange.body_sent == plan.request_bytes && !plan.request_chunked) return end_request(exchange);
   }
-  network().at(base::microseconds(prng_.below(1'500)), [this, number = connections_] {
+  network().at(base::microseconds(next_us), [this, number = connections_] {
     if (connected_ && number == connections_) write_body();
   });
 }

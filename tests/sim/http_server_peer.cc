@@ -8,6 +8,13 @@
 
 namespace millrace::sim {
 
+namespace {
+
+constexpr size_t kUnsentMax = 64 * 1024;
+constexpr uint64_t kWaitUs = 5'000;  // for the unsent to become less
+
+}  // namespace
+
 void PacedPeer::on_readable() {
   if (!slow_) return take(network().read(socket_, SIZE_MAX));
   if (reading_) return;
@@ -126,17 +133,16 @@ void HttpServer::write_pieces() {
   const bool chunked = plan_->framing == Plan::Framing::kChunked;
   const bool empty = plan_->method == "HEAD" || plan_->body_due() == 0;
   if (body_left_ > 0) {
-    if (network().unsent(socket_) < 64 * 1024) {
-      const uint64_t left = std::min(body_left_, cut_at_ - body_sent_);
-      const size_t n = static_cast<size_t>(std::min<uint64_t>(left, 1 + prng_.below(20'000)));
-      const std::string bytes = pattern(plan_->id | kResponseSide, body_sent_, n);
-      network().write(socket_, chunked ? fmt::format("{:x}\r\n{}\r\n", n, bytes) : bytes);
-      body_sent_ += n;
-      body_left_ -= n;
-    }
+    if (network().unsent(socket_) >= kUnsentMax) return later(kWaitUs, &HttpServer::write_pieces);
+    const uint64_t left = std::min(body_left_, cut_at_ - body_sent_);
+    const size_t n = static_cast<size_t>(std::min<uint64_t>(left, 1 + prng_.below(20'000)));
+    const std::string bytes = pattern(plan_->id | kResponseSide, body_sent_, n);
+    network().write(socket_, chunked ? fmt::format("{:x}\r\n{}\r\n", n, bytes) : bytes);
+    body_sent_ += n;
+    body_left_ -= n;
     // Without chunks the last byte is the end: the next request may be here at once.
     if (body_left_ > 0 || chunked || cut_at_ != UINT64_MAX) {
-      return later(prng_.below(plan_->pause_us + 1), &HttpServer::write_pieces);
+      return later(10 + prng_.below(plan_->pause_us + 1), &HttpServer::write_pieces);
     }
   }
   if (chunked && !(empty && plan_->response_bytes > 0) && plan_->method != "HEAD" && plan_->status != 204 &&

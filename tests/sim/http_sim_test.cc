@@ -176,7 +176,7 @@ void run(uint64_t seed) {
   // ahead before the reading stopped, and the body kept for a retry.
   const size_t held_max = s.clients.size() * (2 * s.buffer_limits + 8 * s.faults.window_max + 256 * 1024);
   const bool cut_short = prng.below(6) == 0;  // the daemon is stopped in the middle
-  const base::nanoseconds limit = cut_short ? base::nanoseconds(base::milliseconds(prng.below(200))) : base::seconds(1'200);
+  const base::nanoseconds limit = cut_short ? base::nanoseconds(base::milliseconds(prng.below(200))) : base::seconds(600);
   while (!s.all_over() && s.worker.network().elapsed() < limit && !testing::Test::HasFailure()) {
     s.worker.turn();
     s.worker.check_limits();

@@ -15,6 +15,8 @@ extern "C" void __sanitizer_set_death_callback(void (*callback)());
 namespace millrace::sim {
 namespace {
 
+constexpr unsigned kSeedSecondsMax = 10;  // of real time: a loop that does not end
+
 char failure_note[160];
 int failure_note_size = 0;
 
@@ -33,6 +35,7 @@ void watch_crashes() {
   std::signal(SIGSEGV, on_crash);
 #endif
   std::signal(SIGABRT, on_crash);
+  std::signal(SIGALRM, on_crash);
 }
 
 }  // namespace
@@ -51,7 +54,9 @@ void for_each_seed(uint64_t runs, const std::function<void(uint64_t seed)>& run)
     failure_note_size = std::snprintf(failure_note, sizeof failure_note,
                                       "\nsimulation failed: MILLRACE_SIM_SEED=%llu sim_tests --gtest_filter=%s.%s\n",
                                       static_cast<unsigned long long>(seed), test->test_suite_name(), test->name());
+    ::alarm(kSeedSecondsMax);
     run(seed);
+    ::alarm(0);
     if (testing::Test::HasFailure()) {
       say_seed();
       break;
