@@ -18,6 +18,7 @@ struct Scenery {
   Plans& plans;
   net::Address front;
   bool troubled = false;       // the network breaks connections, or breakers are tight
+  bool tight_breakers = false;
   bool silent_closes = false;  // servers close kept connections without a word
   bool idle_closes = false;    // the proxy closes idle connections, also by draining
 };

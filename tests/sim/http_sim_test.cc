@@ -82,6 +82,7 @@ void set_up_clusters(Scene& s) {
   for (upstream::Thresholds& limits : cluster.circuit_breakers.thresholds) {
     limits.max_retries = 1'000;
     if (!s.scenery.troubled || prng.below(3) != 0) continue;
+    s.scenery.tight_breakers = true;
     limits.max_connections = static_cast<uint32_t>(1 + prng.below(4));
     limits.max_pending_requests = static_cast<uint32_t>(1 + prng.below(4));
     limits.max_requests = static_cast<uint32_t>(1 + prng.below(4));

@@ -1,109 +1,17 @@
 // The TCP proxy between simulated clients and servers: both byte streams of a session pass exactly, half-closes pass on,
 // back-pressure holds, and however a session ends nothing of it is left.
+#include <algorithm>
 #include <map>
 
 #include "router/tcp_proxy.h"
-#include "sim/bytes.h"
 #include "sim/seeds.h"
+#include "sim/streamer.h"
 #include "sim/worker.h"
 #include "stats/names.h"
 #include "stats/schema_tcp.h"
 
 namespace millrace::sim {
 namespace {
-
-// Either end of a proxied session.
-class Streamer final : public Peer {
- public:
-  enum class Manner : uint8_t {
-    kPolite,  // ends its stream, reads the other's to the end
-    kWaits,   // as polite, but ends its own stream after the other's
-    kAborts,  // closes or resets on the way
-    kSilent,  // stops on the way and says nothing more
-  };
-
-  Streamer(Network& network, uint64_t id, uint64_t bytes, Manner manner)
-      : network_(network), prng_(network.prng().next()), out_(id, bytes), manner_(manner) {
-    stop_at_ = prng_.below(out_.total() + 1);
-    slow_ = prng_.below(3) == 0;
-  }
-  void attach(Network::Socket socket) { socket_ = socket; }
-
-  void on_connected() override { step(); }
-  void on_readable() override {
-    if (!slow_) return take(SIZE_MAX);
-    if (reading_) return;
-    reading_ = true;
-    network_.at(base::microseconds(prng_.below(20'000)), [this] {
-      reading_ = false;
-      if (over_) return;
-      take(1 + prng_.below(8'192));
-      if (network_.readable(socket_) > 0) on_readable();
-    });
-  }
-  void on_end() override {
-    saw_end_ = true;
-    if (manner_ == Manner::kSilent) return finish(false);
-    if (manner_ == Manner::kWaits) step();
-    maybe_hang_up();
-  }
-  void on_reset() override {
-    take(SIZE_MAX);
-    was_reset_ = true;
-    finish(false);
-  }
-
-  const Outgoing& out() const { return out_; }
-  const Incoming& in() const { return in_; }
-  bool saw_end() const { return saw_end_; }
-  bool was_reset() const { return was_reset_; }
-  bool over() const { return over_; }
-  bool polite() const { return manner_ == Manner::kPolite || manner_ == Manner::kWaits; }
-  Manner manner() const { return manner_; }
-  uint64_t handed_over() const { return out_.sent() - network_.unsent(socket_); }
-
- private:
-  void take(size_t max) {
-    const std::string bytes = network_.read(socket_, max);
-    EXPECT_TRUE(in_.take(bytes)) << "stream " << out_.id() << " was given wrong bytes";
-  }
-  void step() {
-    if (over_ || ended_ || stepping_) return;
-    if (manner_ == Manner::kAborts && out_.sent() >= stop_at_) return finish(prng_.below(2) == 0);
-    if (manner_ == Manner::kSilent && out_.sent() >= stop_at_) return;
-    if (!out_.done()) {
-      if (network_.unsent(socket_) < 64 * 1024) network_.write(socket_, out_.next(1 + prng_.below(30'000)));
-      stepping_ = true;
-      network_.at(base::microseconds(prng_.below(5'000)), [this] {
-        stepping_ = false;
-        step();
-      });
-      return;
-    }
-    if (manner_ == Manner::kWaits && !saw_end_) return;
-    ended_ = true;
-    network_.end(socket_);
-    maybe_hang_up();
-  }
-  void maybe_hang_up() {
-    if (ended_ && saw_end_ && network_.unsent(socket_) == 0) finish(false);
-    else if (ended_ && saw_end_) network_.at(base::milliseconds(1), [this] { if (!over_) maybe_hang_up(); });
-  }
-  void finish(bool reset) {
-    over_ = true;
-    network_.hang_up(socket_, reset);
-  }
-
-  Network& network_;
-  base::Prng prng_;
-  Network::Socket socket_ = 0;
-  Outgoing out_;
-  Incoming in_;
-  const Manner manner_;
-  uint64_t stop_at_ = 0;
-  bool slow_ = false, reading_ = false, stepping_ = false, ended_ = false, saw_end_ = false, was_reset_ = false;
-  bool over_ = false;
-};
 
 struct Scene {
   Scene(uint64_t seed, bool calm_in)
@@ -183,8 +91,7 @@ void check_direction(const Scene& s, const Streamer& from, const Streamer& to, b
   EXPECT_LE(to.in().received(), from.out().sent());
   const bool whole = to.saw_end() && to.in().complete();
   if (s.calm && from.polite() && to.polite()) {
-    EXPECT_TRUE(whole) << "stream " << to.out().id() << " has " << to.in().received() << " of " << from.out().total()
-                       << (to.saw_end() ? " and the end" : "") << (to.was_reset() ? " and a reset" : "");
+    EXPECT_TRUE(whole) << to.describe() << "; " << from.describe();
   }
   if (to.saw_end() && from.polite() && to.polite() && !broken) {
     EXPECT_TRUE(to.in().complete()) << "stream " << to.out().id() << " ended early";
@@ -230,7 +137,9 @@ void run(uint64_t seed) {
     EXPECT_LE(s.worker.network().held_bytes(), held_max);
   }
   if (!cut_short) {
-    EXPECT_TRUE(s.all_over()) << "a session hangs";
+    for (const auto* list : {&s.clients, &s.servers}) {
+      for (const auto& streamer : *list) EXPECT_TRUE(streamer->over()) << "hangs: " << streamer->describe();
+    }
     check_sessions(s);
   }
   s.worker.shut_down();
