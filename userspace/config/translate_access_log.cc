@@ -37,9 +37,9 @@ stream::JsonFormat json_value(const google::protobuf::Value& from) {
   return to;
 }
 
-lf::Comparison comparison(const accesslog_v3::ComparisonFilter& from) {
+lf::Comparison comparison(const accesslog_v3::ComparisonFilter& from, std::optional<uint32_t> runtime_value) {
   lf::Comparison to;
-  to.value = from.value().default_value();
+  to.value = runtime_value.value_or(from.value().default_value());
   switch (from.op()) {
     case accesslog_v3::ComparisonFilter::GE: to.op = lf::Op::kGreaterOrEqual; break;
     case accesslog_v3::ComparisonFilter::LE: to.op = lf::Op::kLessOrEqual; break;
@@ -68,13 +68,16 @@ void Translator::substitution_format(const core_v3::SubstitutionFormatString& fr
 std::optional<stream::AccessLogFilterOptions> Translator::access_log_filter(const accesslog_v3::AccessLogFilter& from,
                                                                             Path path) {
   using Filter = accesslog_v3::AccessLogFilter;
+  const auto compare = [this](const accesslog_v3::ComparisonFilter& source) {
+    return comparison(source, runtime_integer(source.value().runtime_key()));
+  };
   switch (from.filter_specifier_case()) {
-    case Filter::kStatusCodeFilter: return {{lf::StatusCode{comparison(from.status_code_filter().comparison())}}};
-    case Filter::kDurationFilter: return {{lf::DurationMs{comparison(from.duration_filter().comparison())}}};
+    case Filter::kStatusCodeFilter: return {{lf::StatusCode{compare(from.status_code_filter().comparison())}}};
+    case Filter::kDurationFilter: return {{lf::DurationMs{compare(from.duration_filter().comparison())}}};
     case Filter::kNotHealthCheckFilter: return {{lf::NotHealthCheck{}}};
     case Filter::kTraceableFilter: return {{lf::Traceable{}}};
     case Filter::kRuntimeFilter: {
-      const route::Fraction f = fraction(from.runtime_filter().percent_sampled());
+      const route::Fraction f = fraction(from.runtime_filter().percent_sampled(), from.runtime_filter().runtime_key());
       return {{lf::Fraction{f.numerator, f.denominator, from.runtime_filter().use_independent_randomness()}}};
     }
     case Filter::kHeaderFilter: {

@@ -16,6 +16,27 @@ base::milliseconds Translator::duration(const google::protobuf::Duration& from) 
   return base::milliseconds(ms);
 }
 
+std::optional<net::Address> Translator::socket_address(const core_v3::SocketAddress& from, Path path,
+                                                       bool port_zero_allowed) {
+  if (from.port_specifier_case() != core_v3::SocketAddress::kPortValue) {
+    error_if_first(path, "port_value is not set", "write port_value: 10000");
+    return std::nullopt;
+  }
+  if (from.port_value() > 65535) {
+    error(path + ".port_value", fmt::format("{} is not a port", from.port_value()), "use 0 to 65535");
+    return std::nullopt;
+  }
+  if (from.port_value() == 0 && !port_zero_allowed) {
+    error(path + ".port_value", "port 0 cannot be connected to");
+    return std::nullopt;
+  }
+  base::Result<net::Address> ip = net::Address::parse_ip(from.address(), static_cast<uint16_t>(from.port_value()));
+  if (ip.ok()) return std::move(*ip);
+  error(path + ".address", ip.error().what,
+        port_zero_allowed ? "write an IP address" : "a host name needs a cluster of type STRICT_DNS or LOGICAL_DNS");
+  return std::nullopt;
+}
+
 std::optional<net::Address> Translator::address(const core_v3::Address& from, Path path, bool port_zero_allowed) {
   switch (from.address_case()) {
     case core_v3::Address::kPipe: {
@@ -24,28 +45,9 @@ std::optional<net::Address> Translator::address(const core_v3::Address& from, Pa
       error(path + ".pipe.path", pipe.error().what);
       return std::nullopt;
     }
-    case core_v3::Address::kSocketAddress: {
-      const core_v3::SocketAddress& socket = from.socket_address();
-      const std::string at = path + ".socket_address";
-      if (socket.port_specifier_case() != core_v3::SocketAddress::kPortValue) {
-        error(at, "port_value is not set", "write port_value: 10000");
-        return std::nullopt;
-      }
-      if (socket.port_value() > 65535) {
-        error(at + ".port_value", fmt::format("{} is not a port", socket.port_value()), "use 0 to 65535");
-        return std::nullopt;
-      }
-      if (socket.port_value() == 0 && !port_zero_allowed) {
-        error(at + ".port_value", "port 0 cannot be connected to");
-        return std::nullopt;
-      }
-      base::Result<net::Address> ip =
-          net::Address::parse_ip(socket.address(), static_cast<uint16_t>(socket.port_value()));
-      if (ip.ok()) return std::move(*ip);
-      error(at + ".address", ip.error().what, "a host name needs a cluster of type STRICT_DNS or LOGICAL_DNS");
-      return std::nullopt;
-    }
-    default: error(path, "the address is empty", "set socket_address or pipe"); return std::nullopt;
+    case core_v3::Address::kSocketAddress:
+      return socket_address(from.socket_address(), path + ".socket_address", port_zero_allowed);
+    default: error_if_first(path, "the address is empty", "set socket_address or pipe"); return std::nullopt;
   }
 }
 
@@ -129,7 +131,9 @@ route::HeaderMatch Translator::header_match(const route_v3::HeaderMatcher& from)
     to.string.value = value;
   };
   switch (from.header_match_specifier_case()) {
-    case route_v3::HeaderMatcher::kExactMatch: string(Kind::kExact, from.exact_match()); break;
+    case route_v3::HeaderMatcher::kExactMatch:  // an empty one asks for presence
+      if (!from.exact_match().empty()) string(Kind::kExact, from.exact_match());
+      break;
     case route_v3::HeaderMatcher::kPrefixMatch: string(Kind::kPrefix, from.prefix_match()); break;
     case route_v3::HeaderMatcher::kSuffixMatch: string(Kind::kSuffix, from.suffix_match()); break;
     case route_v3::HeaderMatcher::kContainsMatch: string(Kind::kContains, from.contains_match()); break;

@@ -32,6 +32,7 @@ void Translator::hcm_codec(const hcm_v3::HttpConnectionManager& from, filter::Hc
   to.default_host_for_http_10 = http1.default_host_for_http_10();
   if (http1.has_allow_absolute_url()) to.allow_absolute_url = http1.allow_absolute_url().value();
   to.allow_chunked_length = http1.allow_chunked_length();
+  to.allow_custom_methods = http1.allow_custom_methods();
   to.enable_trailers = http1.enable_trailers();
   to.proper_case_headers = http1.header_key_format().has_proper_case_words();
   if (from.has_stream_idle_timeout()) to.stream_idle_timeout = duration(from.stream_idle_timeout());
@@ -149,7 +150,9 @@ std::unique_ptr<const filter::NetworkFilterConfig> Translator::hcm(const hcm_v3:
   hcm_codec(from, to, path);
   hcm_headers(from, to, path);
   if (!from.has_route_config()) {
-    error(path, "there are no routes", "add route_config with virtual_hosts");
+    if (from.route_specifier_case() == hcm_v3::HttpConnectionManager::ROUTE_SPECIFIER_NOT_SET) {
+      error_if_first(path + ".route_config", "there are no routes", "add route_config with virtual_hosts");
+    }
     return nullptr;
   }
   auto table = route::RouteTable::compile(route_table(from.route_config(), path + ".route_config"));
@@ -207,8 +210,15 @@ std::unique_ptr<const filter::NetworkFilterConfig> Translator::tcp_proxy(const t
                                                                : 10 * to.backoff_base;
   }
   to.access_logs = access_logs(from.access_log(), path + ".access_log");
+  // The two older fields, or the message that took their place.
+  if (from.has_access_log_flush_interval()) to.access_log_flush_interval = duration(from.access_log_flush_interval());
+  to.flush_access_log_on_connected = from.flush_access_log_on_connected();
   if (from.has_access_log_options()) {
     const auto& options = from.access_log_options();
+    if (from.has_access_log_flush_interval() || from.flush_access_log_on_connected()) {
+      error(path + ".access_log_options", "set beside access_log_flush_interval or flush_access_log_on_connected",
+            "keep access_log_options, which has both");
+    }
     if (options.has_access_log_flush_interval()) to.access_log_flush_interval = duration(options.access_log_flush_interval());
     to.flush_access_log_on_connected = options.flush_access_log_on_connected();
   }

@@ -95,7 +95,7 @@ route::RouteMatch Translator::route_match(const route_v3::RouteMatch& from, Path
       to.path.value = from.path_separated_prefix();
       break;
     case route_v3::RouteMatch::kConnectMatcher: to.path.kind = Kind::kConnect; break;
-    default: error(path, "no path is matched", "set one of prefix, path, safe_regex, path_separated_prefix"); break;
+    default: error_if_first(path, "no path is matched", "set one of prefix, path, safe_regex, path_separated_prefix"); break;
   }
   for (const auto& header : from.headers()) to.headers.push_back(header_match(header));
   for (const auto& parameter : from.query_parameters()) {
@@ -109,7 +109,7 @@ route::RouteMatch Translator::route_match(const route_v3::RouteMatch& from, Path
     }
     to.query_parameters.push_back(std::move(match));
   }
-  if (from.has_runtime_fraction()) to.runtime_fraction = fraction(from.runtime_fraction().default_value());
+  if (from.has_runtime_fraction()) to.runtime_fraction = fraction(from.runtime_fraction().default_value(), from.runtime_fraction().runtime_key());
   to.grpc = from.has_grpc();
   return to;
 }
@@ -137,7 +137,7 @@ route::RouteOptions Translator::route(const route_v3::Route& from, Path path) {
       }
       break;
     case route_v3::Route::kNonForwardingAction: to.action = route::ActionKind::kNonForwarding; break;
-    default: error(path, "the route does nothing", "set one of route, redirect, direct_response"); break;
+    default: error_if_first(path, "the route does nothing", "set one of route, redirect, direct_response"); break;
   }
   return to;
 }
@@ -161,13 +161,16 @@ route::RouteAction Translator::route_action(const route_v3::RouteAction& from, P
         out.name = one.name();
         out.cluster_header = one.cluster_header();
         out.weight = one.weight().value();
+        if (!weighted.runtime_key_prefix().empty()) {
+          out.weight = runtime_integer(weighted.runtime_key_prefix() + "." + one.name()).value_or(out.weight);
+        }
         out.host_rewrite_literal = one.host_rewrite_literal();
         out.mutations = mutations(one, fmt::format("{}.weighted_clusters.clusters[{}]", path, i));
         to.weighted_clusters.push_back(std::move(out));
       }
       break;
     }
-    default: error(path, "no cluster is named", "set cluster, cluster_header or weighted_clusters"); break;
+    default: error_if_first(path, "no cluster is named", "set cluster, cluster_header or weighted_clusters"); break;
   }
   switch (from.cluster_not_found_response_code()) {
     case route_v3::RouteAction::NOT_FOUND: to.cluster_not_found_response_code = 404; break;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <optional>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -44,9 +45,18 @@ class Translator {
   Translator(Diagnostics& diagnostics, const BuildContext& context) : diagnostics_(diagnostics), context_(context) {}
 
   std::shared_ptr<const Snapshot> bootstrap(const bootstrap_v3::Bootstrap& from);
+  // What turned out to have no effect, beyond what the table of supported fields knows.
+  std::vector<SupportNote> take_ignored() { return std::move(ignored_); }
 
  private:
   using Path = const std::string&;
+
+  // A key of layered_runtime; no key changes while the process runs, so a key's value is taken at translation.
+  struct RuntimeEntry {
+    const google::protobuf::Value* value = nullptr;
+    std::string path;
+    bool read = false;
+  };
 
   void error(Path path, std::string what, std::string hint = {}) {
     diagnostics_.error(path, std::move(what), std::move(hint));
@@ -54,6 +64,20 @@ class Translator {
   void warning(Path path, std::string what, std::string hint = {}) {
     diagnostics_.warning(path, std::move(what), std::move(hint));
   }
+
+  // An error that only says what is missing: not when something there was already found at fault, which may be why.
+  void error_if_first(Path path, std::string what, std::string hint = {}) {
+    if (!diagnostics_.has_error_about(path)) error(path, std::move(what), std::move(hint));
+  }
+
+  // translate_runtime.cc
+  void runtime(const bootstrap_v3::LayeredRuntime& from, Snapshot& to);
+  void runtime_layer(const google::protobuf::Struct& from, const std::string& prefix, Path path, RuntimeLayer& to);
+  void note_unread_runtime_keys();
+  const google::protobuf::Value* runtime_value(std::string_view key);  // null: no such key
+  std::optional<double> runtime_number(std::string_view key);
+  std::optional<uint32_t> runtime_integer(std::string_view key);
+  route::Fraction fraction(const envoy::type::v3::FractionalPercent& from, std::string_view runtime_key);
 
   // translate_common.cc
   base::milliseconds duration(const google::protobuf::Duration& from);
@@ -65,6 +89,7 @@ class Translator {
     return false;
   }
   std::optional<net::Address> address(const core_v3::Address& from, Path path, bool port_zero_allowed);
+  std::optional<net::Address> socket_address(const core_v3::SocketAddress& from, Path path, bool port_zero_allowed);
   net::TcpKeepalive keepalive(const core_v3::TcpKeepalive& from);
   std::vector<net::SocketOption> socket_options(
       const google::protobuf::RepeatedPtrField<core_v3::SocketOption>& from);
@@ -97,6 +122,9 @@ class Translator {
   std::optional<upstream::ClusterOptions> cluster(const cluster_v3::Cluster& from, Path path);
   void endpoints(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
+  void bind_config(const core_v3::BindConfig& from, upstream::ClusterOptions& to, Path path);
+  void one_locality_per_priority(const upstream::ClusterOptions& cluster, Path path);
+  void circuit_breaker_keys(upstream::ClusterOptions& to);
   void circuit_breakers(const cluster_v3::CircuitBreakers& from, upstream::ClusterOptions& to, Path path);
   void http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void common_http(const core_v3::HttpProtocolOptions& from, upstream::HttpOptions& to);
@@ -104,6 +132,7 @@ class Translator {
 
   // translate_listener.cc
   std::unique_ptr<const Listener> listener(const listener_v3::Listener& from, Path path);
+  void listener_addresses(const listener_v3::Listener& from, Listener& to, Path path);
   void filter_chain(const listener_v3::FilterChain& from, Listener& to, Path path);
   std::unique_ptr<const filter::NetworkFilterConfig> network_filter(const listener_v3::Filter& from,
                                                                     const Listener& listener, Path path);
@@ -120,6 +149,8 @@ class Translator {
 
   Diagnostics& diagnostics_;
   const BuildContext& context_;
+  std::map<std::string, RuntimeEntry, std::less<>> runtime_;
+  std::vector<SupportNote> ignored_;
   std::set<std::string, std::less<>> defined_clusters_;  // those with errors of their own too
   std::shared_ptr<const upstream::ClusterSet> clusters_;
 };
