@@ -23,7 +23,7 @@ std::optional<net::Address> Translator::socket_address(const core_v3::SocketAddr
     return std::nullopt;
   }
   if (from.port_value() > 65535) {
-    error(path + ".port_value", fmt::format("{} is not a port", from.port_value()), "use 0 to 65535");
+    error_if_first(path + ".port_value", fmt::format("{} is not a port", from.port_value()), "use 0 to 65535");
     return std::nullopt;
   }
   if (from.port_value() == 0 && !port_zero_allowed) {

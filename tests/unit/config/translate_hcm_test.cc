@@ -43,7 +43,7 @@ std::vector<FieldCase> hcm_cases() {
       {"preserve_external_request_id", "true", "true", of_hcm(&O::preserve_external_request_id)},
       {"always_set_request_id_in_response", "true", "true", of_hcm(&O::always_set_request_id_in_response)},
       {"proxy_100_continue", "true", "true", of_hcm(&O::proxy_100_continue)},
-      {"normalize_path", "false", "false", of_hcm([](const O& o) { return o.path.normalize; })},
+      {"normalize_path", "true", "true", of_hcm([](const O& o) { return o.path.normalize; })},
       {"merge_slashes", "true", "true", of_hcm([](const O& o) { return o.path.merge_slashes; })},
       {"path_with_escaped_slashes_action", "REJECT_REQUEST", text_of(http::EscapedSlashes::kReject),
        of_hcm([](const O& o) { return o.path.escaped_slashes; })},
@@ -109,7 +109,7 @@ TEST(TranslateHcm, HasEnvoysDefaults) {
   EXPECT_EQ(o.server_name, "envoy");
   EXPECT_TRUE(o.generate_request_id);
   EXPECT_FALSE(o.use_remote_address);
-  EXPECT_TRUE(o.path.normalize);
+  EXPECT_FALSE(o.path.normalize);
   EXPECT_FALSE(o.path.merge_slashes);
   EXPECT_FALSE(o.accept_http_10);
   EXPECT_FALSE(o.scheme_to_overwrite);
