@@ -55,7 +55,8 @@ bool Redaction::is_sensitive(const pb::FieldDescriptor& field) {
   if (bytes.empty() || !options.ParseFromString(bytes)) return false;
   for (int i = 0; i < options.field_count(); ++i) {
     const pb::UnknownField& option = options.field(i);
-    if (option.number() == kSensitive && option.type() == pb::UnknownField::TYPE_VARINT) it->second = option.varint() != 0;
+    if (option.number() == kSensitive && option.type() == pb::UnknownField::TYPE_VARINT)
+      it->second = option.varint() != 0;
   }
   return it->second;
 }
@@ -154,9 +155,9 @@ std::string to_json(const pb::Message& message) {
   options.preserve_proto_field_names = true;
   options.add_whitespace = true;
   std::string json;
-  const auto status =
-      pb::util::BinaryToJsonString(types.get(), std::string(kTypeUrlPrefix) + "/" + message.GetDescriptor()->full_name(),
-                                   message.SerializePartialAsString(), &json, options);
+  const auto status = pb::util::BinaryToJsonString(
+      types.get(), std::string(kTypeUrlPrefix) + "/" + message.GetDescriptor()->full_name(),
+      message.SerializePartialAsString(), &json, options);
   if (!status.ok()) MILLRACE_LOG(kError, "config", "config_dump: {}", status.ToString());
   return json;
 }
@@ -177,7 +178,8 @@ std::string dump(Bootstrap& bootstrap, const pb::Timestamp& updated) {
     const auto add_routes = [&](const auto& chain) {
       for (const auto& filter : chain.filters()) {
         HttpConnectionManager manager;
-        if (!filter.typed_config().template Is<HttpConnectionManager>() || !filter.typed_config().UnpackTo(&manager)) continue;
+        if (!filter.typed_config().template Is<HttpConnectionManager>() || !filter.typed_config().UnpackTo(&manager))
+          continue;
         routes.add_resource("static_route_configs", "route_config", manager.route_config(), updated);
       }
     };
@@ -191,13 +193,15 @@ std::string dump(Bootstrap& bootstrap, const pb::Timestamp& updated) {
 
 }  // namespace
 
-std::function<std::string()> config_dump(const Bootstrap& bootstrap, std::chrono::system_clock::time_point last_updated) {
+std::function<std::string()> config_dump(const Bootstrap& bootstrap,
+                                         std::chrono::system_clock::time_point last_updated) {
   const auto since_epoch = last_updated.time_since_epoch();
   const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
   pb::Timestamp updated;
   updated.set_seconds(seconds.count());
-  updated.set_nanos(static_cast<int32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch - seconds).count()) *
-                    1'000'000);
+  updated.set_nanos(
+      static_cast<int32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch - seconds).count()) *
+      1'000'000);
   auto wire = std::make_shared<std::string>(bootstrap.SerializePartialAsString());
   wire->shrink_to_fit();
   return [wire = std::shared_ptr<const std::string>(std::move(wire)), updated] {

@@ -1,5 +1,5 @@
-// The configuration as GET /config_dump shows it: envoy.admin.v3.ConfigDump as JSON, with field names as the API has them.
-// What the API marks as sensitive reads "[redacted]". Main thread.
+// The configuration as GET /config_dump shows it: envoy.admin.v3.ConfigDump as JSON, with field names as the API has
+// them. What the API marks as sensitive reads "[redacted]". Main thread.
 #pragma once
 #include <chrono>
 #include <functional>

@@ -1,5 +1,5 @@
-// What the daemon runs on: plain, immutable, made on the main thread from a configuration and shared by all workers. Holds no
-// protobuf. A new configuration is a new Snapshot; what lives on the old one keeps it alive.
+// What the daemon runs on: plain, immutable, made on the main thread from a configuration and shared by all workers.
+// Holds no protobuf. A new configuration is a new Snapshot; what lives on the old one keeps it alive.
 #pragma once
 #include <functional>
 #include <memory>
@@ -24,15 +24,15 @@ struct FilterChain {
 };
 
 struct Listener {
-  std::string name;                      // given, or made from the address
-  std::vector<net::Address> addresses;   // the address, then additional_addresses
+  std::string name;                     // given, or made from the address
+  std::vector<net::Address> addresses;  // the address, then additional_addresses
   net::ListenOptions socket;
-  std::string stat_prefix;               // empty: the address
+  std::string stat_prefix;  // empty: the address
   uint32_t per_connection_buffer_limit_bytes = 1 << 20;
   uint32_t max_connections = UINT32_MAX;  // runtime key envoy.resource_limits.listener.<name>.connection_limit
   bool ignore_global_conn_limit = false;
   TrafficDirection traffic_direction = TrafficDirection::kUnspecified;
-  FilterChain chain;                     // the only one, or default_filter_chain
+  FilterChain chain;  // the only one, or default_filter_chain
   std::vector<stream::AccessLog> access_logs;
 };
 
@@ -59,8 +59,8 @@ struct Snapshot {
   base::milliseconds stats_flush_interval{5'000};
   // The configuration as /config_dump shows it: envoy.admin.v3.ConfigDump as JSON, made when asked. Main thread.
   std::function<std::string()> config_dump_json;
-  std::vector<RuntimeLayer> runtime_layers;         // of layered_runtime, lowest first
-  int64_t connections_max = INT64_MAX;              // runtime key overload.global_downstream_max_connections
+  std::vector<RuntimeLayer> runtime_layers;  // of layered_runtime, lowest first
+  int64_t connections_max = INT64_MAX;       // runtime key overload.global_downstream_max_connections
 };
 
 }  // namespace millrace::config

@@ -9,6 +9,7 @@
 #include "config/config_dump.h"
 #include "config/loader.h"
 #include "config/translator.h"
+#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 
 namespace millrace::config {
 
@@ -67,7 +68,8 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
   if (!context_.service_cluster.empty()) to->node.cluster = context_.service_cluster;
   if (!context_.service_zone.empty()) to->node.zone = context_.service_zone;
   if (from.has_stats_flush_interval()) to->stats_flush_interval = duration(from.stats_flush_interval());
-  if (std::optional<double> limit = runtime_number("overload.global_downstream_max_connections"); limit && *limit >= 0) {
+  if (std::optional<double> limit = runtime_number("overload.global_downstream_max_connections");
+      limit && *limit >= 0) {
     to->connections_max = static_cast<int64_t>(std::min(*limit, 9e18));
   }
   note_unread_runtime_keys();

@@ -5,9 +5,11 @@
 #include <map>
 
 #include "config/translator.h"
+#include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb.h"
+#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 
 namespace millrace::config {
 
@@ -21,12 +23,18 @@ constexpr const char* kHttpProtocolOptions = "envoy.extensions.upstreams.http.v3
 
 upstream::HealthStatus health(core_v3::HealthStatus from) {
   switch (from) {
-    case core_v3::HEALTHY: return upstream::HealthStatus::kHealthy;
-    case core_v3::UNHEALTHY: return upstream::HealthStatus::kUnhealthy;
-    case core_v3::DRAINING: return upstream::HealthStatus::kDraining;
-    case core_v3::TIMEOUT: return upstream::HealthStatus::kTimeout;
-    case core_v3::DEGRADED: return upstream::HealthStatus::kDegraded;
-    default: return upstream::HealthStatus::kUnknown;
+    case core_v3::HEALTHY:
+      return upstream::HealthStatus::kHealthy;
+    case core_v3::UNHEALTHY:
+      return upstream::HealthStatus::kUnhealthy;
+    case core_v3::DRAINING:
+      return upstream::HealthStatus::kDraining;
+    case core_v3::TIMEOUT:
+      return upstream::HealthStatus::kTimeout;
+    case core_v3::DEGRADED:
+      return upstream::HealthStatus::kDegraded;
+    default:
+      return upstream::HealthStatus::kUnknown;
   }
 }
 
@@ -102,8 +110,10 @@ void Translator::one_locality_per_priority(const upstream::ClusterOptions& clust
   std::set<uint32_t> priorities;
   for (const upstream::LocalityEndpoints& locality : cluster.endpoints) {
     if (priorities.insert(locality.priority).second) continue;
-    error(path, fmt::format("several localities of priority {}: choosing between them by weight is known to Envoy, not "
-                            "supported by Millrace yet", locality.priority),
+    error(path,
+          fmt::format("several localities of priority {}: choosing between them by weight is known to Envoy, not "
+                      "supported by Millrace yet",
+                      locality.priority),
           "give each priority one locality");
     return;
   }
@@ -165,8 +175,11 @@ void Translator::lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOpt
       to.lb_policy = upstream::LbPolicy::kLeastRequest;
       least_request(from.least_request_lb_config());
       break;
-    case cluster_v3::Cluster::RANDOM: to.lb_policy = upstream::LbPolicy::kRandom; break;
-    default: break;
+    case cluster_v3::Cluster::RANDOM:
+      to.lb_policy = upstream::LbPolicy::kRandom;
+      break;
+    default:
+      break;
   }
   if (!from.has_load_balancing_policy()) {
     if (from.lb_policy() == cluster_v3::Cluster::LOAD_BALANCING_POLICY_CONFIG) {
@@ -196,8 +209,8 @@ void Translator::lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOpt
       to.lb_policy = upstream::LbPolicy::kLeastRequest;
       least_request(config);
       localities(config, at);
-      to.least_request.full_scan = config.selection_method() == least_request_v3::LeastRequest::FULL_SCAN ||
-                                   config.enable_full_scan().value();
+      to.least_request.full_scan =
+          config.selection_method() == least_request_v3::LeastRequest::FULL_SCAN || config.enable_full_scan().value();
       return;
     }
   }
@@ -216,7 +229,8 @@ void Translator::circuit_breakers(const cluster_v3::CircuitBreakers& from, upstr
     t.track_remaining = source.track_remaining();
     if (source.has_retry_budget()) {
       upstream::RetryBudget budget;
-      if (source.retry_budget().has_budget_percent()) budget.budget_percent = source.retry_budget().budget_percent().value();
+      if (source.retry_budget().has_budget_percent())
+        budget.budget_percent = source.retry_budget().budget_percent().value();
       if (source.retry_budget().has_min_retry_concurrency()) {
         budget.min_retry_concurrency = source.retry_budget().min_retry_concurrency().value();
       }
@@ -237,7 +251,9 @@ void Translator::circuit_breaker_keys(upstream::ClusterOptions& to) {
   for (size_t i = 0; i < upstream::kResourcePriorities; ++i) {
     upstream::Thresholds& t = to.circuit_breakers.thresholds[i];
     const std::string prefix = fmt::format("circuit_breakers.{}.{}.", to.name, i == 0 ? "default" : "high");
-    const auto limit = [&](const char* name, uint32_t& value) { value = runtime_integer(prefix + name).value_or(value); };
+    const auto limit = [&](const char* name, uint32_t& value) {
+      value = runtime_integer(prefix + name).value_or(value);
+    };
     limit("max_connections", t.max_connections);
     limit("max_pending_requests", t.max_pending_requests);
     limit("max_requests", t.max_requests);
@@ -276,7 +292,8 @@ void Translator::http_options(const cluster_v3::Cluster& from, upstream::Cluster
   for (const auto& [key, any] : from.typed_extension_protocol_options()) {
     const std::string at = fmt::format("{}.typed_extension_protocol_options[\"{}\"]", path, key);
     if (key != kHttpProtocolOptions) {
-      error_if_first(at, "no extension of that name has protocol options here", fmt::format("use {}", kHttpProtocolOptions));
+      error_if_first(at, "no extension of that name has protocol options here",
+                     fmt::format("use {}", kHttpProtocolOptions));
       continue;
     }
     http_v3::HttpProtocolOptions options;

@@ -1,6 +1,9 @@
 #include <utility>
 
 #include "config/translator.h"
+#include "envoy/config/listener/v3/listener.pb.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb.h"
 #include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
 
 namespace millrace::config {
@@ -21,7 +24,8 @@ void Translator::listener_addresses(const listener_v3::Listener& from, Listener&
     auto found = address(source, at, true);
     if (!found) return;
     // The sockets of a listener share their options.
-    if (source.has_pipe() && std::exchange(pipe_mode, source.pipe().mode()).value_or(source.pipe().mode()) != *pipe_mode) {
+    if (source.has_pipe() &&
+        std::exchange(pipe_mode, source.pipe().mode()).value_or(source.pipe().mode()) != *pipe_mode) {
       error(at + ".pipe.mode", "differs from the mode of another address of this listener");
     }
     const bool compat = source.socket_address().ipv4_compat();
@@ -32,7 +36,8 @@ void Translator::listener_addresses(const listener_v3::Listener& from, Listener&
     to.addresses.push_back(std::move(*found));
   };
   to.name = from.name();
-  if (!from.has_internal_listener()) add(from.address(), path + ".address");  // one without an address is refused anyway
+  if (!from.has_internal_listener())
+    add(from.address(), path + ".address");  // one without an address is refused anyway
   for (int i = 0; i < from.additional_addresses_size(); ++i) {
     add(from.additional_addresses(i).address(), fmt::format("{}.additional_addresses[{}].address", path, i));
   }
@@ -66,8 +71,9 @@ std::unique_ptr<const Listener> Translator::listener(const listener_v3::Listener
 
   const bool has_default = from.has_default_filter_chain();
   if (from.filter_chains_size() + (has_default ? 1 : 0) > 1) {
-    error(path + ".filter_chains", fmt::format("{} filter chains: Millrace matches no filter chains yet",
-                                               from.filter_chains_size() + (has_default ? 1 : 0)),
+    error(path + ".filter_chains",
+          fmt::format("{} filter chains: Millrace matches no filter chains yet",
+                      from.filter_chains_size() + (has_default ? 1 : 0)),
           "keep one, or make a listener of each");
   } else if (from.filter_chains_size() == 1) {
     filter_chain(from.filter_chains(0), *to, path + ".filter_chains[0]");

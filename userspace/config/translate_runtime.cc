@@ -5,6 +5,8 @@
 #include <cstdlib>
 
 #include "config/translator.h"
+#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "envoy/type/v3/percent.pb.h"
 
 namespace millrace::config {
 
@@ -20,9 +22,12 @@ bool is_fraction(const Struct& from) {
 
 std::string text_of(const Value& from) {
   switch (from.kind_case()) {
-    case Value::kNumberValue: return fmt::format("{}", from.number_value());
-    case Value::kBoolValue: return from.bool_value() ? "true" : "false";
-    case Value::kStringValue: return from.string_value();
+    case Value::kNumberValue:
+      return fmt::format("{}", from.number_value());
+    case Value::kBoolValue:
+      return from.bool_value() ? "true" : "false";
+    case Value::kStringValue:
+      return from.string_value();
     default: {
       std::string json;
       return google::protobuf::util::MessageToJsonString(from, &json).ok() ? json : std::string();
@@ -63,8 +68,11 @@ void Translator::runtime_layer(const Struct& from, const std::string& prefix, Pa
         break;
       case Value::kNumberValue:
       case Value::kBoolValue:
-      case Value::kStringValue: break;
-      default: error(at, "a runtime value is a number, a string, true, false or a fraction"); continue;
+      case Value::kStringValue:
+        break;
+      default:
+        error(at, "a runtime value is a number, a string, true, false or a fraction");
+        continue;
     }
     runtime_[key] = {&value, at};  // a later layer replaces an earlier one
     to.values.emplace_back(key, text_of(value));

@@ -1,10 +1,10 @@
-// The parts of the translation from proto to option structs; see translate.h. Each function takes the path of its message,
-// for the diagnostics.
+// The parts of the translation from proto to option structs; see translate.h. Each function takes the path of its
+// message, for the diagnostics.
 #pragma once
 #include <fmt/format.h>
 
-#include <optional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -13,21 +13,72 @@
 #include "config/diagnostics.h"
 #include "config/snapshot.h"
 #include "config/translate.h"
-#include "envoy/config/accesslog/v3/accesslog.pb.h"
-#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
-#include "envoy/config/cluster/v3/cluster.pb.h"
-#include "envoy/config/core/v3/substitution_format_string.pb.h"
-#include "envoy/config/listener/v3/listener.pb.h"
-#include "envoy/config/route/v3/route.pb.h"
-#include "envoy/extensions/filters/http/router/v3/router.pb.h"
-#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
-#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb.h"
-#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "filter/hcm_options.h"
 #include "route/options.h"
 #include "router/http_router.h"
 #include "router/tcp_proxy.h"
 #include "upstream/options.h"
+
+namespace google::protobuf {
+class Duration;
+class Struct;
+class Value;
+template <typename Element>
+class RepeatedPtrField;
+}  // namespace google::protobuf
+namespace envoy::type::v3 {
+class FractionalPercent;
+}
+namespace envoy::type::matcher::v3 {
+class RegexMatchAndSubstitute;
+class StringMatcher;
+}  // namespace envoy::type::matcher::v3
+namespace envoy::config::core::v3 {
+class Address;
+class BindConfig;
+class DataSource;
+class HeaderValueOption;
+class Http1ProtocolOptions;
+class HttpProtocolOptions;
+class SocketAddress;
+class SocketOption;
+class SubstitutionFormatString;
+class TcpKeepalive;
+class TransportSocket;
+}  // namespace envoy::config::core::v3
+namespace envoy::config::accesslog::v3 {
+class AccessLog;
+class AccessLogFilter;
+}  // namespace envoy::config::accesslog::v3
+namespace envoy::config::bootstrap::v3 {
+class Bootstrap;
+class LayeredRuntime;
+}  // namespace envoy::config::bootstrap::v3
+namespace envoy::config::cluster::v3 {
+class CircuitBreakers;
+class Cluster;
+}  // namespace envoy::config::cluster::v3
+namespace envoy::config::listener::v3 {
+class Filter;
+class FilterChain;
+class Listener;
+}  // namespace envoy::config::listener::v3
+namespace envoy::config::route::v3 {
+class HeaderMatcher;
+class RedirectAction;
+class RetryPolicy;
+class Route;
+class RouteAction;
+class RouteConfiguration;
+class RouteMatch;
+class VirtualHost;
+}  // namespace envoy::config::route::v3
+namespace envoy::extensions::filters::network::http_connection_manager::v3 {
+class HttpConnectionManager;
+}
+namespace envoy::extensions::filters::network::tcp_proxy::v3 {
+class TcpProxy;
+}
 
 namespace millrace::config {
 
@@ -82,8 +133,8 @@ class Translator {
   // translate_common.cc
   base::milliseconds duration(const google::protobuf::Duration& from);
   // false: an error was reported, or the field is not there.
-  template <class Message>
-  bool unpack(const google::protobuf::Any& any, Message& to, Path path) {
+  template <class Any, class Message>
+  bool unpack(const Any& any, Message& to, Path path) {
     if (any.UnpackTo(&to)) return true;
     error(path, fmt::format("cannot read the content of {}", any.type_url()));
     return false;
@@ -91,8 +142,7 @@ class Translator {
   std::optional<net::Address> address(const core_v3::Address& from, Path path, bool port_zero_allowed);
   std::optional<net::Address> socket_address(const core_v3::SocketAddress& from, Path path, bool port_zero_allowed);
   net::TcpKeepalive keepalive(const core_v3::TcpKeepalive& from);
-  std::vector<net::SocketOption> socket_options(
-      const google::protobuf::RepeatedPtrField<core_v3::SocketOption>& from);
+  std::vector<net::SocketOption> socket_options(const google::protobuf::RepeatedPtrField<core_v3::SocketOption>& from);
   std::string data_source(const core_v3::DataSource& from, Path path);
   route::StringMatch string_match(const envoy::type::matcher::v3::StringMatcher& from);
   route::HeaderMatch header_match(const route_v3::HeaderMatcher& from);

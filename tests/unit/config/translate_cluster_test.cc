@@ -18,7 +18,8 @@ auto of_cluster(Get get) {
 }
 
 std::string endpoint(int port, const std::string& more = {}) {
-  return "{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: " + std::to_string(port) + "}}}" + more + "}";
+  return "{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: " + std::to_string(port) + "}}}" +
+         more + "}";
 }
 std::string locality(const std::string& endpoints, const std::string& more = {}) {
   return "{lb_endpoints: [" + endpoints + "]" + more + "}";
@@ -50,8 +51,10 @@ std::vector<FieldCase> cluster_cases() {
        "{" + std::string(kHttpOptions) + ": " +
            typed(kHttpOptions, {{"explicit_http_config", "{http_protocol_options: {enable_trailers: true}}"}}) + "}",
        "true", of_cluster([](const C& c) { return c.http.enable_trailers; })},
-      {"max_requests_per_connection", "3", "3", of_cluster([](const C& c) { return c.http.max_requests_per_connection; })},
-      {"common_http_protocol_options", "{idle_timeout: 3s}", "3000ms", of_cluster([](const C& c) { return c.http.idle_timeout; })},
+      {"max_requests_per_connection", "3", "3",
+       of_cluster([](const C& c) { return c.http.max_requests_per_connection; })},
+      {"common_http_protocol_options", "{idle_timeout: 3s}", "3000ms",
+       of_cluster([](const C& c) { return c.http.idle_timeout; })},
       {"http_protocol_options", "{send_fully_qualified_url: true}", "true",
        of_cluster([](const C& c) { return c.http.send_fully_qualified_url; })},
       {"upstream_connection_options", "{tcp_keepalive: {keepalive_time: 5}}", "5",
@@ -66,8 +69,9 @@ TEST(TranslateCluster, ReadsEveryFieldThatTheTableCallsHonoured) {
   config.hcm["route_config"] = "{validate_clusters: false, virtual_hosts: []}";
   for (const FieldCase& one : cluster_cases()) expect_field(one, config, &TestConfig::cluster);
   // The first three have one value, which is what is done anyway; the settings of a policy are tested below.
-  expect_table_agrees("envoy.config.cluster.v3.Cluster", cluster_cases(),
-                      {"type", "protocol_selection", "transport_socket", "round_robin_lb_config", "least_request_lb_config"});
+  expect_table_agrees(
+      "envoy.config.cluster.v3.Cluster", cluster_cases(),
+      {"type", "protocol_selection", "transport_socket", "round_robin_lb_config", "least_request_lb_config"});
 }
 
 TEST(TranslateCluster, HasEnvoysDefaults) {
@@ -96,7 +100,8 @@ TEST(TranslateCluster, ReadsCircuitBreakersByPriority) {
   TestConfig config;
   config.cluster["circuit_breakers"] =
       "{thresholds: [{priority: HIGH, max_connections: 1, max_pending_requests: 2, max_requests: 3, max_retries: 4, "
-      "max_connection_pools: 5, track_remaining: true, retry_budget: {budget_percent: {value: 25}, min_retry_concurrency: 6}}], "
+      "max_connection_pools: 5, track_remaining: true, retry_budget: {budget_percent: {value: 25}, "
+      "min_retry_concurrency: 6}}], "
       "per_host_thresholds: [{max_connections: 7}]}";
   const Translated t(config);
   ASSERT_TRUE(t.ok()) << t.messages();
@@ -118,9 +123,12 @@ TEST(TranslateCluster, ReadsCircuitBreakersByPriority) {
 TEST(TranslateCluster, ReadsEndpoints) {
   TestConfig config;
   config.cluster["load_assignment"] = assignment(
-      locality(endpoint(1, ", load_balancing_weight: 3, health_status: UNHEALTHY, metadata: {filter_metadata: {envoy.lb: "
-                           "{canary: true}}}") + "," + endpoint(2),
-               ", locality: {region: r, zone: z, sub_zone: s}") + "," + locality(endpoint(3), ", priority: 1"),
+      locality(endpoint(1,
+                        ", load_balancing_weight: 3, health_status: UNHEALTHY, metadata: {filter_metadata: {envoy.lb: "
+                        "{canary: true}}}") +
+                   "," + endpoint(2),
+               ", locality: {region: r, zone: z, sub_zone: s}") +
+          "," + locality(endpoint(3), ", priority: 1"),
       ", policy: {overprovisioning_factor: 200}");
   const Translated t(config);
   ASSERT_TRUE(t.ok()) << t.messages();
@@ -153,9 +161,9 @@ TEST(TranslateCluster, KnowsEveryPolicy) {
   using upstream::LbPolicy;
   EXPECT_EQ(choose({{"lb_policy", "ROUND_ROBIN"}}).lb_policy, LbPolicy::kRoundRobin);
   EXPECT_EQ(choose({{"lb_policy", "least_request"}}).lb_policy, LbPolicy::kLeastRequest);
-  const ClusterOptions least =
-      choose({{"lb_policy", "LEAST_REQUEST"},
-              {"least_request_lb_config", "{choice_count: 5, active_request_bias: {default_value: 0.5, runtime_key: k}}"}});
+  const ClusterOptions least = choose(
+      {{"lb_policy", "LEAST_REQUEST"},
+       {"least_request_lb_config", "{choice_count: 5, active_request_bias: {default_value: 0.5, runtime_key: k}}"}});
   EXPECT_EQ(least.least_request.choice_count, 5u);
   EXPECT_EQ(least.least_request.active_request_bias, 0.5);
   const ClusterOptions full =
@@ -164,8 +172,10 @@ TEST(TranslateCluster, KnowsEveryPolicy) {
   // load_balancing_policy is stronger than lb_policy.
   EXPECT_EQ(choose({{"lb_policy", "RANDOM"}, {"load_balancing_policy", policy("round_robin.v3.RoundRobin")}}).lb_policy,
             LbPolicy::kRoundRobin);
-  EXPECT_EQ(choose({{"lb_policy", "LOAD_BALANCING_POLICY_CONFIG"}, {"load_balancing_policy", policy("random.v3.Random")}}).lb_policy,
-            LbPolicy::kRandom);
+  EXPECT_EQ(
+      choose({{"lb_policy", "LOAD_BALANCING_POLICY_CONFIG"}, {"load_balancing_policy", policy("random.v3.Random")}})
+          .lb_policy,
+      LbPolicy::kRandom);
 }
 
 TEST(TranslateCluster, RefusesAPolicyThatIsNotThere) {
@@ -173,7 +183,8 @@ TEST(TranslateCluster, RefusesAPolicyThatIsNotThere) {
   config.cluster["lb_policy"] = "LOAD_BALANCING_POLICY_CONFIG";
   const Translated t(config);
   EXPECT_EQ(t.loaded().errors, 1u);
-  EXPECT_THAT(t.messages(), HasSubstr("clusters[0].lb_policy: LOAD_BALANCING_POLICY_CONFIG asks for load_balancing_policy"));
+  EXPECT_THAT(t.messages(),
+              HasSubstr("clusters[0].lb_policy: LOAD_BALANCING_POLICY_CONFIG asks for load_balancing_policy"));
 }
 
 TEST(TranslateCluster, WeighsLocalitiesOnlyWhereThereIsNothingToChoose) {
@@ -192,14 +203,16 @@ TEST(TranslateCluster, WeighsLocalitiesOnlyWhereThereIsNothingToChoose) {
     config.cluster["load_assignment"] = assignment(two);
     EXPECT_TRUE(Translated(config).ok()) << Translated(config).messages();
     config.cluster["load_assignment"] = assignment(same);
-    EXPECT_THAT(Translated(config).messages(), HasSubstr("locality_weighted_lb_config: several localities of priority 0"));
+    EXPECT_THAT(Translated(config).messages(),
+                HasSubstr("locality_weighted_lb_config: several localities of priority 0"));
   }
 }
 
 TEST(TranslateCluster, ReadsTheBindConfig) {
   TestConfig config;
   config.cluster["upstream_bind_config"] =
-      "{source_address: {address: '::1', port_value: 0}, freebind: true, socket_options: [{level: 1, name: 2, int_value: 3}]}";
+      "{source_address: {address: '::1', port_value: 0}, freebind: true, socket_options: [{level: 1, name: 2, "
+      "int_value: 3}]}";
   const Translated t(config);
   ASSERT_TRUE(t.ok()) << t.messages();
   const auto& options = t.cluster_options().socket_options;
@@ -209,8 +222,10 @@ TEST(TranslateCluster, ReadsTheBindConfig) {
   EXPECT_EQ(options[1].level, IPPROTO_IPV6);
   EXPECT_EQ(options[1].name, IPV6_FREEBIND);
 
-  config.cluster["upstream_bind_config"] = "{socket_options: [{level: 1, name: 2, int_value: 3, state: STATE_LISTENING}]}";
-  EXPECT_THAT(Translated(config).messages(), HasSubstr("state: STATE_LISTENING is known to Envoy, not supported by Millrace yet"));
+  config.cluster["upstream_bind_config"] =
+      "{socket_options: [{level: 1, name: 2, int_value: 3, state: STATE_LISTENING}]}";
+  EXPECT_THAT(Translated(config).messages(),
+              HasSubstr("state: STATE_LISTENING is known to Envoy, not supported by Millrace yet"));
 }
 
 TEST(TranslateCluster, SaysOnceThatNamesAreNotResolved) {
@@ -221,22 +236,26 @@ TEST(TranslateCluster, SaysOnceThatNamesAreNotResolved) {
   const Translated dns(config);
   EXPECT_EQ(dns.loaded().errors, 1u) << dns.messages();
   config.cluster["type"] = "STATIC";
-  EXPECT_THAT(Translated(config).messages(), HasSubstr("socket_address.address: 'a.example' is not an IPv4 or IPv6 address"));
+  EXPECT_THAT(Translated(config).messages(),
+              HasSubstr("socket_address.address: 'a.example' is not an IPv4 or IPv6 address"));
 }
 
 TEST(TranslateCluster, ReadsTheHttpOptions) {
   using C = ClusterOptions;
   const std::vector<FieldCase> cases = {
-      {"max_connection_duration", "6s", "6000ms", of_cluster([](const C& c) { return c.http.max_connection_duration; })},
+      {"max_connection_duration", "6s", "6000ms",
+       of_cluster([](const C& c) { return c.http.max_connection_duration; })},
       {"max_stream_duration", "7s", "7000ms", of_cluster([](const C& c) { return c.http.max_stream_duration; })},
       {"max_headers_count", "8", "8", of_cluster([](const C& c) { return c.http.max_headers_count; })},
       {"max_response_headers_kb", "9", "9", of_cluster([](const C& c) { return c.http.max_response_headers_kb; })},
-      {"max_requests_per_connection", "10", "10", of_cluster([](const C& c) { return c.http.max_requests_per_connection; })},
+      {"max_requests_per_connection", "10", "10",
+       of_cluster([](const C& c) { return c.http.max_requests_per_connection; })},
   };
   for (FieldCase one : cases) {
     const std::string common = "{" + one.field + ": " + one.yaml + "}";
-    one.yaml = "{" + std::string(kHttpOptions) + ": " +
-               typed(kHttpOptions, {{"common_http_protocol_options", common}, {"use_downstream_protocol_config", "{}"}}) + "}";
+    one.yaml =
+        "{" + std::string(kHttpOptions) + ": " +
+        typed(kHttpOptions, {{"common_http_protocol_options", common}, {"use_downstream_protocol_config", "{}"}}) + "}";
     one.field = "typed_extension_protocol_options";
     expect_field(one, {}, &TestConfig::cluster);
   }

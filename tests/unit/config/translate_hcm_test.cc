@@ -19,8 +19,9 @@ using O = filter::HcmOptions;
 std::vector<FieldCase> hcm_cases() {
   return {
       {"stat_prefix", "other", "other", of_hcm(&O::stat_prefix)},
-      {"access_log", "[{name: a, typed_config: " + typed("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", {}) + "}]",
-       "1", of_hcm([](const O& o) { return o.access_logs.size(); })},
+      {"access_log",
+       "[{name: a, typed_config: " + typed("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", {}) + "}]", "1",
+       of_hcm([](const O& o) { return o.access_logs.size(); })},
       {"common_http_protocol_options", "{max_headers_count: 7}", "7", of_hcm(&O::max_headers_count)},
       {"http_protocol_options", "{accept_http_10: true}", "true", of_hcm(&O::accept_http_10)},
       {"max_request_headers_kb", "96", "96", of_hcm(&O::max_request_headers_kb)},
@@ -50,8 +51,9 @@ std::vector<FieldCase> hcm_cases() {
       {"strip_matching_host_port", "true", "true", of_hcm(&O::strip_matching_host_port)},
       {"strip_any_host_port", "true", "true", of_hcm(&O::strip_any_host_port)},
       {"strip_trailing_host_dot", "true", "true", of_hcm(&O::strip_trailing_host_dot)},
-      {"upgrade_configs", "[{upgrade_type: WebSocket, enabled: false}]", "websocket false",
-       of_hcm([](const O& o) { return o.upgrades.empty() ? "" : o.upgrades[0].type + " " + text_of(o.upgrades[0].enabled); })},
+      {"upgrade_configs", "[{upgrade_type: WebSocket, enabled: false}]", "websocket false", of_hcm([](const O& o) {
+         return o.upgrades.empty() ? "" : o.upgrades[0].type + " " + text_of(o.upgrades[0].enabled);
+       })},
   };
 }
 
@@ -59,7 +61,8 @@ TEST(TranslateHcm, ReadsEveryFieldThatTheTableCallsHonoured) {
   for (const FieldCase& one : hcm_cases()) expect_field(one, {}, &TestConfig::hcm);
   // Each value of codec_type and forward_client_cert_details that is let through means what is done anyway; the routes
   // and the filters are what every test here stands on.
-  expect_table_agrees(kHcmType, hcm_cases(), {"codec_type", "forward_client_cert_details", "route_config", "http_filters"});
+  expect_table_agrees(kHcmType, hcm_cases(),
+                      {"codec_type", "forward_client_cert_details", "route_config", "http_filters"});
 }
 
 std::vector<FieldCase> common_cases() {
@@ -124,7 +127,8 @@ TEST(TranslateHcm, KnowsEveryEnumerator) {
     EXPECT_TRUE(t.ok()) << value << t.messages();
     return t.ok() ? std::invoke(get, t.hcm()) : std::invoke(get, O());
   };
-  EXPECT_EQ(seen("server_header_transformation", "OVERWRITE", &O::server_header_transformation), filter::ServerHeader::kOverwrite);
+  EXPECT_EQ(seen("server_header_transformation", "OVERWRITE", &O::server_header_transformation),
+            filter::ServerHeader::kOverwrite);
   EXPECT_EQ(seen("server_header_transformation", "append_if_absent", &O::server_header_transformation),
             filter::ServerHeader::kAppendIfAbsent);
   const auto slashes = [](const O& o) { return o.path.escaped_slashes; };
@@ -134,7 +138,8 @@ TEST(TranslateHcm, KnowsEveryEnumerator) {
   EXPECT_EQ(seen(action, "UNESCAPE_AND_REDIRECT", slashes), http::EscapedSlashes::kUnescapeAndRedirect);
   EXPECT_EQ(seen(action, "UNESCAPE_AND_FORWARD", slashes), http::EscapedSlashes::kUnescapeAndForward);
   const char* const common = "common_http_protocol_options";
-  EXPECT_EQ(seen(common, "{headers_with_underscores_action: ALLOW}", &O::headers_with_underscores), filter::UnderscoreHeaders::kAllow);
+  EXPECT_EQ(seen(common, "{headers_with_underscores_action: ALLOW}", &O::headers_with_underscores),
+            filter::UnderscoreHeaders::kAllow);
   EXPECT_EQ(seen(common, "{headers_with_underscores_action: REJECT_REQUEST}", &O::headers_with_underscores),
             filter::UnderscoreHeaders::kReject);
 }
@@ -161,7 +166,8 @@ TEST(TranslateHcm, ReadsTheRoutersOptions) {
   TestConfig config;
   const auto options = [&](const char* field) {
     const Fields fields = field == nullptr ? Fields() : Fields{{field, "true"}};
-    config.hcm["http_filters"] = "[{name: r, typed_config: " + typed("envoy.extensions.filters.http.router.v3.Router", fields) + "}]";
+    config.hcm["http_filters"] =
+        "[{name: r, typed_config: " + typed("envoy.extensions.filters.http.router.v3.Router", fields) + "}]";
     const Translated t(config);
     EXPECT_TRUE(t.ok()) << t.messages();
     const auto& o = dynamic_cast<const router::HttpRouterConfig&>(*t.hcm().filters.at(0)).options();
@@ -189,7 +195,8 @@ TEST(TranslateHcm, SaysOnceThatRoutesFromAServerAreNotSupported) {
   std::string yaml = config.yaml();
   const size_t at = yaml.find("route_config: ");
   ASSERT_NE(at, std::string::npos);
-  yaml = yaml.substr(0, at) + "rds: {route_config_name: r, config_source: {ads: {}}}" + yaml.substr(yaml.find(", stat_prefix: h", at));
+  yaml = yaml.substr(0, at) + "rds: {route_config_name: r, config_source: {ads: {}}}" +
+         yaml.substr(yaml.find(", stat_prefix: h", at));
   const Translated t(yaml);
   EXPECT_EQ(t.loaded().errors, 1u) << t.messages();
   EXPECT_THAT(t.messages(), HasSubstr("typed_config.rds: known to Envoy, not supported by Millrace yet"));

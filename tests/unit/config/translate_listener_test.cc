@@ -17,7 +17,8 @@ auto of_tcp(Get get) {
 }
 
 std::string stdout_log(const std::string& more = {}) {
-  return "[{name: a, typed_config: " + typed("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", {}) + more + "}]";
+  return "[{name: a, typed_config: " + typed("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", {}) + more +
+         "}]";
 }
 
 std::vector<FieldCase> listener_cases() {
@@ -81,7 +82,8 @@ TEST(TranslateListener, SharesSocketOptionsBetweenItsAddresses) {
   config.listener["address"] = "{socket_address: {address: '::', port_value: 1, ipv4_compat: true}}";
   EXPECT_FALSE(Translated(config).listener().socket.ipv6_only);
   config.listener["additional_addresses"] = "[{address: {socket_address: {address: '::1', port_value: 2}}}]";
-  EXPECT_THAT(Translated(config).messages(), HasSubstr("additional_addresses[0].address.socket_address.ipv4_compat: differs"));
+  EXPECT_THAT(Translated(config).messages(),
+              HasSubstr("additional_addresses[0].address.socket_address.ipv4_compat: differs"));
   // IPv4 has no such option to differ by.
   config.listener["additional_addresses"] = "[{address: {socket_address: {address: 127.0.0.1, port_value: 2}}}]";
   EXPECT_TRUE(Translated(config).ok());
@@ -90,7 +92,8 @@ TEST(TranslateListener, SharesSocketOptionsBetweenItsAddresses) {
 TEST(TranslateListener, WantsAnAddressWithAPort) {
   TestConfig config;
   config.listener["address"] = "{socket_address: {address: localhost, port_value: 1}}";
-  EXPECT_THAT(Translated(config).messages(), HasSubstr("'localhost' is not an IPv4 or IPv6 address; write an IP address"));
+  EXPECT_THAT(Translated(config).messages(),
+              HasSubstr("'localhost' is not an IPv4 or IPv6 address; write an IP address"));
   config.listener["address"] = "{socket_address: {address: 127.0.0.1, port_value: 70000}}";
   EXPECT_EQ(Translated(config).loaded().errors, 1u) << Translated(config).messages();
   config.listener["address"] = "{}";
@@ -99,7 +102,8 @@ TEST(TranslateListener, WantsAnAddressWithAPort) {
 
 TEST(TranslateListener, WantsOneChainThatEndsInATerminalFilter) {
   TestConfig config;
-  const std::string tcp = "{name: t, typed_config: " + typed(kTcpProxyType, {{"stat_prefix", "s"}, {"cluster", "c"}}) + "}";
+  const std::string tcp =
+      "{name: t, typed_config: " + typed(kTcpProxyType, {{"stat_prefix", "s"}, {"cluster", "c"}}) + "}";
   config.listener["filter_chains"] = "[{filters: [" + tcp + "]}, {filters: [" + tcp + "]}]";
   EXPECT_THAT(Translated(config).messages(), HasSubstr("2 filter chains: Millrace matches no filter chains yet"));
   config.listener["filter_chains"] = "[{filters: [" + tcp + ", " + tcp + "]}]";
@@ -114,13 +118,16 @@ TEST(TranslateListener, WantsOneChainThatEndsInATerminalFilter) {
 
 TEST(TranslateListener, TakesOnlyPlainTransports) {
   TestConfig config;
-  const std::string tcp = "{name: t, typed_config: " + typed(kTcpProxyType, {{"stat_prefix", "s"}, {"cluster", "c"}}) + "}";
+  const std::string tcp =
+      "{name: t, typed_config: " + typed(kTcpProxyType, {{"stat_prefix", "s"}, {"cluster", "c"}}) + "}";
   const auto with = [&](const std::string& socket) {
     config.listener["filter_chains"] = "[{filters: [" + tcp + "], transport_socket: " + socket + "}]";
     return Translated(config);
   };
   EXPECT_TRUE(with("{name: envoy.transport_sockets.raw_buffer}").ok());
-  EXPECT_TRUE(with("{name: r, typed_config: " + typed("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", {}) + "}").ok());
+  EXPECT_TRUE(
+      with("{name: r, typed_config: " + typed("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", {}) + "}")
+          .ok());
   EXPECT_THAT(with("{name: envoy.transport_sockets.tls}").messages(), HasSubstr("has no typed_config"));
 }
 
@@ -161,7 +168,8 @@ TEST(TranslateTcpProxy, HasEnvoysDefaults) {
 
 TEST(TranslateTcpProxy, ReadsWeightedClusters) {
   TestConfig config;
-  config.tcp = {{"stat_prefix", "s"}, {"weighted_clusters", "{clusters: [{name: c, weight: 2}, {name: c, weight: 5}]}"}};
+  config.tcp = {{"stat_prefix", "s"},
+                {"weighted_clusters", "{clusters: [{name: c, weight: 2}, {name: c, weight: 5}]}"}};
   const Translated t(config);
   ASSERT_TRUE(t.ok()) << t.messages();
   ASSERT_EQ(t.tcp().clusters.size(), 2u);
@@ -182,7 +190,8 @@ TEST(TranslateTcpProxy, RefusesTheOlderFieldsBesideTheirMessage) {
 TEST(TranslateAccessLog, KnowsEverySinkAndFormat) {
   const auto log = [](const std::string& type, const Fields& fields) {
     TestConfig config;
-    config.hcm["access_log"] = "[{name: a, typed_config: " + typed("envoy.extensions.access_loggers." + type, fields) + "}]";
+    config.hcm["access_log"] =
+        "[{name: a, typed_config: " + typed("envoy.extensions.access_loggers." + type, fields) + "}]";
     const Translated t(config);
     EXPECT_TRUE(t.ok()) << t.messages();
     return t.ok() ? t.hcm().access_logs.size() : 0;
@@ -220,10 +229,12 @@ TEST(TranslateAccessLog, KnowsEveryFilter) {
 
 TEST(TranslateAccessLog, PointsAtAnUnknownOperator) {
   TestConfig config;
-  config.hcm["access_log"] =
-      "[{name: a, typed_config: " +
-      typed("envoy.extensions.access_loggers.file.v3.FileAccessLog", {{"path", "/dev/null"}, {"format", "'%NO_SUCH%'"}}) + "}]";
-  EXPECT_THAT(Translated(config).messages(), testing::AllOf(HasSubstr("access_log[0].typed_config"), HasSubstr("NO_SUCH")));
+  config.hcm["access_log"] = "[{name: a, typed_config: " +
+                             typed("envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                                   {{"path", "/dev/null"}, {"format", "'%NO_SUCH%'"}}) +
+                             "}]";
+  EXPECT_THAT(Translated(config).messages(),
+              testing::AllOf(HasSubstr("access_log[0].typed_config"), HasSubstr("NO_SUCH")));
 }
 
 }  // namespace

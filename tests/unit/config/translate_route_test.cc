@@ -24,10 +24,18 @@ auto of_table(Get get) {
 auto edits(size_t (*get)(const route::HeaderMutations&), const route::HeaderMutations& (*of)(const Translated&)) {
   return [get, of](const Translated& t) { return text_of(get(of(t))); };
 }
-size_t request_added(const route::HeaderMutations& m) { return m.request_headers_to_add.size(); }
-size_t response_added(const route::HeaderMutations& m) { return m.response_headers_to_add.size(); }
-size_t request_removed(const route::HeaderMutations& m) { return m.request_headers_to_remove.size(); }
-size_t response_removed(const route::HeaderMutations& m) { return m.response_headers_to_remove.size(); }
+size_t request_added(const route::HeaderMutations& m) {
+  return m.request_headers_to_add.size();
+}
+size_t response_added(const route::HeaderMutations& m) {
+  return m.response_headers_to_add.size();
+}
+size_t request_removed(const route::HeaderMutations& m) {
+  return m.request_headers_to_remove.size();
+}
+size_t response_removed(const route::HeaderMutations& m) {
+  return m.response_headers_to_remove.size();
+}
 
 constexpr const char* kAdd = "[{header: {key: a, value: b}}]";
 
@@ -67,7 +75,8 @@ std::vector<FieldCase> action_cases() {
 TEST(TranslateRoute, ReadsEveryFieldOfAnActionThatTheTableCallsHonoured) {
   for (const FieldCase& one : action_cases()) expect_field(one, {}, &TestConfig::action);
   // The ways to name a cluster exclude each other: they are tested below.
-  expect_table_agrees("envoy.config.route.v3.RouteAction", action_cases(), {"cluster", "cluster_header", "weighted_clusters"});
+  expect_table_agrees("envoy.config.route.v3.RouteAction", action_cases(),
+                      {"cluster", "cluster_header", "weighted_clusters"});
 }
 
 TEST(TranslateRoute, ReadsEveryFieldOfAVirtualHostThatTheTableCallsHonoured) {
@@ -78,7 +87,8 @@ TEST(TranslateRoute, ReadsEveryFieldOfAVirtualHostThatTheTableCallsHonoured) {
       {"routes", "[{match: {prefix: /}, redirect: {}}, {match: {prefix: /}, redirect: {}}]", "2",
        of_host([](const V& v) { return v.routes.size(); })},
       {"require_tls", "EXTERNAL_ONLY", text_of(route::RequireTls::kExternalOnly), of_host(&V::require_tls)},
-      {"retry_policy", "{num_retries: 4}", "4", of_host([](const V& v) { return v.retry_policy ? v.retry_policy->num_retries : 0; })},
+      {"retry_policy", "{num_retries: 4}", "4",
+       of_host([](const V& v) { return v.retry_policy ? v.retry_policy->num_retries : 0; })},
       {"include_request_attempt_count", "true", "true", of_host(&V::include_request_attempt_count)},
       {"include_attempt_count_in_response", "true", "true", of_host(&V::include_attempt_count_in_response)},
       {"include_is_timeout_retry_header", "true", "true", of_host(&V::include_is_timeout_retry_header)},
@@ -97,7 +107,8 @@ TEST(TranslateRoute, ReadsEveryFieldOfARouteConfigurationThatTheTableCallsHonour
       {"most_specific_header_mutations_wins", "true", "true", of_table(&R::most_specific_header_mutations_wins)},
       {"max_direct_response_body_size_bytes", "9", "9", of_table(&R::max_direct_response_body_size_bytes)},
       {"ignore_port_in_host_matching", "true", "true", of_table(&R::ignore_port_in_host_matching)},
-      {"ignore_path_parameters_in_path_matching", "true", "true", of_table(&R::ignore_path_parameters_in_path_matching)},
+      {"ignore_path_parameters_in_path_matching", "true", "true",
+       of_table(&R::ignore_path_parameters_in_path_matching)},
   };
   add_mutations(cases, [](const Translated& t) -> const route::HeaderMutations& { return t.routes().mutations; });
   for (const FieldCase& one : cases) expect_field(one, {}, &TestConfig::routes);
@@ -110,10 +121,12 @@ TEST(TranslateRoute, ReadsEveryFieldOfARouteThatTheTableCallsHonoured) {
       {"name", "r", "r", [](const Translated& t) { return t.route().name; }},
       {"stat_prefix", "s", "s", [](const Translated& t) { return t.route().stat_prefix; }},
       {"match", "{path: /p}", "/p", [](const Translated& t) { return t.route().match.path.value; }},
-      {"redirect", "{}", text_of(route::ActionKind::kRedirect), [](const Translated& t) { return text_of(t.route().action); }},
+      {"redirect", "{}", text_of(route::ActionKind::kRedirect),
+       [](const Translated& t) { return text_of(t.route().action); }},
       {"direct_response", "{status: 404}", text_of(route::ActionKind::kDirectResponse),
        [](const Translated& t) { return text_of(t.route().action); }},
-      {"per_request_buffer_limit_bytes", "5", "5", [](const Translated& t) { return text_of(t.route().per_request_buffer_limit_bytes); }},
+      {"per_request_buffer_limit_bytes", "5", "5",
+       [](const Translated& t) { return text_of(t.route().per_request_buffer_limit_bytes); }},
   };
   add_mutations(cases, [](const Translated& t) -> const route::HeaderMutations& { return t.route().mutations; });
   for (const FieldCase& one : cases) expect_field(one, {}, &TestConfig::route);
@@ -127,8 +140,9 @@ TEST(TranslateRoute, NamesClustersInThreeWays) {
   ASSERT_TRUE(header.ok()) << header.messages();
   EXPECT_EQ(header.action().cluster_kind, route::RouteAction::ClusterKind::kClusterHeader);
   EXPECT_EQ(header.action().cluster, "x-cluster");
-  config.action = {{"weighted_clusters", "{clusters: [{name: c, weight: 3, host_rewrite_literal: h, request_headers_to_add: " +
-                                             std::string(kAdd) + "}, {name: c, weight: 1}], header_name: x-random}"}};
+  config.action = {
+      {"weighted_clusters", "{clusters: [{name: c, weight: 3, host_rewrite_literal: h, request_headers_to_add: " +
+                                std::string(kAdd) + "}, {name: c, weight: 1}], header_name: x-random}"}};
   const Translated weighted(config);
   ASSERT_TRUE(weighted.ok()) << weighted.messages();
   ASSERT_EQ(weighted.action().weighted_clusters.size(), 2u);
@@ -162,13 +176,15 @@ TEST(TranslateRoute, KnowsEveryWayToMatchAPath) {
   EXPECT_EQ(match("{connect_matcher: {}}").path.kind, Kind::kConnect);
   EXPECT_FALSE(match("{prefix: /a, case_sensitive: false}").path.case_sensitive);
   EXPECT_TRUE(match("{prefix: /a, grpc: {}}").grpc);
-  const route::RouteMatch query =
-      match("{prefix: /, query_parameters: [{name: a, string_match: {prefix: b}}, {name: c, present_match: false}, {name: d}]}");
+  const route::RouteMatch query = match(
+      "{prefix: /, query_parameters: [{name: a, string_match: {prefix: b}}, {name: c, present_match: false}, {name: "
+      "d}]}");
   ASSERT_EQ(query.query_parameters.size(), 3u);
   EXPECT_EQ(query.query_parameters[0].kind, route::QueryParameterMatch::Kind::kString);
   EXPECT_FALSE(query.query_parameters[1].present);
   EXPECT_TRUE(query.query_parameters[2].present);
-  const route::RouteMatch part = match("{prefix: /, runtime_fraction: {default_value: {numerator: 3, denominator: MILLION}}}");
+  const route::RouteMatch part =
+      match("{prefix: /, runtime_fraction: {default_value: {numerator: 3, denominator: MILLION}}}");
   EXPECT_EQ(part.runtime_fraction->numerator, 3u);
   EXPECT_EQ(part.runtime_fraction->denominator, 1'000'000u);
 }

@@ -100,7 +100,8 @@ TEST(LoadSnapshot, RunsTheUsualQuickStart) {
 
 TEST(LoadSnapshot, ReadsAFileAndNamesItInErrors) {
   const std::string path = testing::TempDir() + "translate_test.yaml";
-  std::ofstream(path) << replaced(kQuickStart, "route: { cluster: some_service, prefix", "route: { cluster: other, prefix");
+  std::ofstream(path) << replaced(kQuickStart, "route: { cluster: some_service, prefix",
+                                  "route: { cluster: other, prefix");
   stats::Store store(1);
   BuildContext context;
   context.store = &store;
@@ -120,8 +121,9 @@ TEST(LoadSnapshot, SaysSoWhenThereIsNoConfiguration) {
 }
 
 TEST(LoadSnapshot, NamesTheLineOfADomainOfTwoVirtualHosts) {
-  const std::string two = replaced(kQuickStart, "          http_filters:\n",
-                                   "            - name: again\n              domains: [\"*\"]\n          http_filters:\n");
+  const std::string two =
+      replaced(kQuickStart, "          http_filters:\n",
+               "            - name: again\n              domains: [\"*\"]\n          http_filters:\n");
   const Translated t(two);
   EXPECT_EQ(t.loaded().errors, 1u);
   EXPECT_THAT(t.messages(), AllOf(HasSubstr("--config-yaml:34:25: "), HasSubstr("virtual_hosts[1].domains[0]: "),
@@ -176,7 +178,8 @@ TEST(LoadSnapshot, TellsTheNodeAndLetsTheCommandLineWin) {
 
 TestConfig with_runtime(const std::string& layer) {
   TestConfig config;
-  config.bootstrap["layered_runtime"] = "{layers: [{name: static, static_layer: " + layer + "}, {name: admin, admin_layer: {}}]}";
+  config.bootstrap["layered_runtime"] =
+      "{layers: [{name: static, static_layer: " + layer + "}, {name: admin, admin_layer: {}}]}";
   return config;
 }
 
@@ -185,8 +188,8 @@ TEST(Runtime, FlattensKeysAndListsWhatNothingReads) {
   ASSERT_TRUE(t.ok()) << t.messages();
   ASSERT_EQ(t.snapshot().runtime_layers.size(), 2u);
   EXPECT_EQ(t.snapshot().runtime_layers[1].name, "admin");
-  EXPECT_THAT(t.snapshot().runtime_layers[0].values,
-              ElementsAre(Pair("a.b", "1"), Pair("a.c.d", "text"), Pair("e.f", "true"), Pair("g", "{\"numerator\":5}")));
+  EXPECT_THAT(t.snapshot().runtime_layers[0].values, ElementsAre(Pair("a.b", "1"), Pair("a.c.d", "text"),
+                                                                 Pair("e.f", "true"), Pair("g", "{\"numerator\":5}")));
   std::vector<std::string> said;
   for (const SupportNote& note : t.loaded().ignored) said.push_back(note.what);
   EXPECT_THAT(said, testing::IsSupersetOf({"nothing reads the runtime key a.b", "nothing reads the runtime key g"}));
@@ -205,7 +208,8 @@ TEST(Runtime, LimitsTheConnectionsOfAListenerAndOfTheProcess) {
 
 TEST(Runtime, ReplacesTheDefaultOfWhatNamesAKey) {
   TestConfig config = with_runtime(
-      "{share: 20, exact: {numerator: 7, denominator: TEN_THOUSAND}, bias: 2.5, circuit_breakers.c.high.max_requests: 11, "
+      "{share: 20, exact: {numerator: 7, denominator: TEN_THOUSAND}, bias: 2.5, circuit_breakers.c.high.max_requests: "
+      "11, "
       "w.c: 3, upstream.healthy_panic_threshold: 5}");
   config.route["match"] = "{prefix: /, runtime_fraction: {default_value: {numerator: 50}, runtime_key: share}}";
   config.cluster["lb_policy"] = "LEAST_REQUEST";
@@ -245,8 +249,9 @@ TEST(ConfigDump, HasTheShapeThatToolsRead) {
   EXPECT_EQ(configs[1]["@type"], url + "ClustersConfigDump");
   EXPECT_EQ(configs[1]["static_clusters"][0]["cluster"]["name"], "some_service");
   EXPECT_EQ(configs[2]["@type"], url + "ListenersConfigDump");
-  EXPECT_EQ(configs[2]["static_listeners"][0]["listener"]["filter_chains"][0]["filters"][0]["typed_config"]["stat_prefix"],
-            "ingress_http");
+  EXPECT_EQ(
+      configs[2]["static_listeners"][0]["listener"]["filter_chains"][0]["filters"][0]["typed_config"]["stat_prefix"],
+      "ingress_http");
   EXPECT_EQ(configs[3]["@type"], url + "RoutesConfigDump");
   EXPECT_EQ(configs[3]["static_route_configs"][0]["route_config"]["name"], "local_route");
   for (const auto& config : {configs[0], configs[1]["static_clusters"][0], configs[3]["static_route_configs"][0]}) {
@@ -270,7 +275,8 @@ static_resources:
           - certificate_chain: {inline_string: seen}
             private_key: {inline_string: hidden}
             password: {filename: hidden}
-)", "a.yaml", ConfigFormat::kYaml);
+)",
+                                            "a.yaml", ConfigFormat::kYaml);
   const std::string json = config_dump(loaded.bootstrap(), {})();
   EXPECT_THAT(json, AllOf(HasSubstr("\"seen\""), HasSubstr("[redacted]"), testing::Not(HasSubstr("hidden"))));
   EXPECT_THAT(json, HasSubstr("1970-01-01T00:00:00Z"));

@@ -46,7 +46,8 @@ struct TestConfig {
   Fields hcm = {{"stat_prefix", "h"}, {"http_filters", "[{name: envoy.filters.http.router}]"}};
   Fields tcp = {};  // not empty: in place of the connection manager
   Fields listener = {{"name", "l"}, {"address", "{socket_address: {address: 127.0.0.1, port_value: 10000}}"}};
-  Fields cluster = {{"name", "c"}, {"connect_timeout", "1s"},
+  Fields cluster = {{"name", "c"},
+                    {"connect_timeout", "1s"},
                     {"load_assignment",
                      "{cluster_name: c, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: "
                      "127.0.0.1, port_value: 1}}}}]}]}"}};
