@@ -2,7 +2,9 @@
 import json
 import os
 import re
+import signal
 import socket
+import tempfile
 import unittest
 
 from support import configs, upstream
@@ -197,6 +199,65 @@ class AcceptedTest(ProxyCase):
             '"@type": type.googleapis.com/xds.type.v3.TypedStruct\n'
             f"  type_url: {configs.TYPES}.extensions.filters.http.router.v3.Router\n  value: {{}}"))
         self.assertEqual(get(self.http(configs.direct(), http_filters=[wrapped]).port).status, 200)
+
+    def test_a_listener_of_several_addresses_answers_on_each(self):
+        other = free_port()
+        proxy = self.http(configs.direct(), listener_extra=(
+            "additional_addresses:\n"
+            f"- address: {{ socket_address: {{ address: 127.0.0.2, port_value: {other} }} }}"))
+        self.assertEqual(get(proxy.port).status, 200)
+        self.assertEqual(self.client(other, host="127.0.0.2").request().status, 200)
+        self.assertIn(f"front::127.0.0.2:{other}", proxy.admin("/listeners")[1])
+
+    def test_the_admin_log_of_the_quick_start_is_written(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "admin.log")
+            admin = free_port()
+            text = quick_start(free_port(), free_port(), admin).replace("/dev/null", path)
+            proxy = self.enterContext(Proxy(text, admin))
+            proxy.admin("/help")
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_exit()
+            with open(path, encoding="utf-8") as f:
+                self.assertRegex(f.read(), r'"GET /help HTTP/1\.1" 200')
+
+
+class RuntimeTest(ProxyCase):
+    """Static layers of the runtime: the keys that are read, and /runtime."""
+
+    def limited(self, runtime, listener_extra=""):
+        layer = f"layered_runtime: {{ layers: [ {{ name: fixed, static_layer: {runtime} }} ] }}"
+        return self.start([lambda port: configs.listener(port, configs.hcm(configs.direct()), extra=listener_extra)],
+                          extra=layer)
+
+    def expect_one_connection(self, proxy, counter):
+        first = self.client(proxy.port)
+        self.assertEqual(first.request().status, 200)
+        self.assertTrue(self.client(proxy.port).is_closed())
+        proxy.wait_stat(f"listener.127.0.0.1_{proxy.port}.{counter}", 1)
+        self.assertEqual(first.request().status, 200, "the first one stays")
+        first.close()
+        proxy.wait_stat(f"listener.127.0.0.1_{proxy.port}.downstream_cx_active", 0)
+        self.assertEqual(get(proxy.port).status, 200)
+
+    def test_connections_of_a_listener_are_limited(self):
+        self.expect_one_connection(self.limited("{ envoy.resource_limits.listener.front.connection_limit: 1 }"),
+                                   "downstream_cx_overflow")
+
+    def test_connections_of_the_process_are_limited(self):
+        self.expect_one_connection(self.limited("{ overload: { global_downstream_max_connections: 1 } }"),
+                                   "downstream_global_cx_overflow")
+
+    def test_a_listener_may_ignore_the_limit_of_the_process(self):
+        proxy = self.limited("{ overload.global_downstream_max_connections: 1 }", "ignore_global_conn_limit: true")
+        first, second = self.client(proxy.port), self.client(proxy.port)
+        self.assertEqual((first.request().status, second.request().status), (200, 200))
+
+    def test_the_runtime_page_shows_the_layers(self):
+        shown = self.limited("{ a: { b: 1 }, c: text }").admin_json("/runtime")
+        self.assertEqual(shown["layers"], ["fixed"])
+        self.assertEqual(shown["entries"]["a.b"]["final_value"], "1")
+        self.assertEqual(shown["entries"]["c"]["layer_values"], ["text"])
 
 
 class FlagsTest(unittest.TestCase):

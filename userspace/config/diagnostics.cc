@@ -225,6 +225,16 @@ void Diagnostics::add(Severity severity, Place place, std::string_view path, std
   sorted_ = false;
 }
 
+bool Diagnostics::has_error_about(std::string_view path) const {
+  const auto holds = [](std::string_view outer, std::string_view inner) {
+    return !outer.empty() && inner.starts_with(outer) &&
+           (inner.size() == outer.size() || inner[outer.size()] == '.' || inner[outer.size()] == '[');
+  };
+  return std::any_of(list_.begin(), list_.end(), [&](const Diagnostic& one) {
+    return one.severity == Severity::kError && (holds(path, one.path) || holds(one.path, path));
+  });
+}
+
 const std::vector<Diagnostic>& Diagnostics::list() const {
   if (!sorted_) {
     const auto order_of = [&](const std::string& file) {

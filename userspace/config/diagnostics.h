@@ -127,6 +127,8 @@ class Diagnostics {
   void warning_at(Place place, std::string_view path, std::string what, std::string hint = {});
 
   bool has_errors() const { return errors_ != 0; }
+  // Whether an error was found at this field, in what it holds, or with what holds it.
+  bool has_error_about(std::string_view path) const;
   size_t errors() const { return errors_; }
   size_t warnings() const { return warnings_; }
   // In the order of the files and their lines.

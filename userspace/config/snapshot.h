@@ -1,6 +1,7 @@
-// What the daemon runs on: plain, immutable, made on the main thread from a configuration and shared by all workers. Holds no
-// protobuf. A new configuration is a new Snapshot; what lives on the old one keeps it alive.
+// What the daemon runs on: plain, immutable, made on the main thread from a configuration and shared by all workers.
+// Holds no protobuf. A new configuration is a new Snapshot; what lives on the old one keeps it alive.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,14 +24,15 @@ struct FilterChain {
 };
 
 struct Listener {
-  std::string name;                      // given, or made from the address
-  std::vector<net::Address> addresses;   // the address, then additional_addresses
+  std::string name;                     // given, or made from the address
+  std::vector<net::Address> addresses;  // the address, then additional_addresses
   net::ListenOptions socket;
-  std::string stat_prefix;               // empty: the address
+  std::string stat_prefix;  // empty: the address
   uint32_t per_connection_buffer_limit_bytes = 1 << 20;
   uint32_t max_connections = UINT32_MAX;  // runtime key envoy.resource_limits.listener.<name>.connection_limit
+  bool ignore_global_conn_limit = false;
   TrafficDirection traffic_direction = TrafficDirection::kUnspecified;
-  FilterChain chain;                     // the only one, or default_filter_chain
+  FilterChain chain;  // the only one, or default_filter_chain
   std::vector<stream::AccessLog> access_logs;
 };
 
@@ -38,6 +40,11 @@ struct Admin {
   std::optional<net::Address> address;
   std::vector<stream::AccessLog> access_logs;
   std::vector<net::SocketOption> socket_options;
+};
+
+struct RuntimeLayer {
+  std::string name;
+  std::vector<std::pair<std::string, std::string>> values;  // flattened key, value as text; in the order of the keys
 };
 
 struct LocalNode {  // envoy.config.core.v3.Node of this process
@@ -50,9 +57,10 @@ struct Snapshot {
   Admin admin;
   LocalNode node;
   base::milliseconds stats_flush_interval{5'000};
-  // The bootstrap as /config_dump shows it (envoy.admin.v3.ConfigDump as JSON).
-  std::string config_dump_json;
-  std::vector<std::pair<std::string, std::string>> static_runtime;  // layered_runtime, for /runtime
+  // The configuration as /config_dump shows it: envoy.admin.v3.ConfigDump as JSON, made when asked. Main thread.
+  std::function<std::string()> config_dump_json;
+  std::vector<RuntimeLayer> runtime_layers;  // of layered_runtime, lowest first
+  int64_t connections_max = INT64_MAX;       // runtime key overload.global_downstream_max_connections
 };
 
 }  // namespace millrace::config

@@ -25,17 +25,15 @@ envoy.config.bootstrap.v3.Bootstrap
 envoy.config.bootstrap.v3.Bootstrap.StaticResources
   listeners clusters
 envoy.config.bootstrap.v3.Admin
-  address access_log socket_options
-  - access_log_path: replaced by access_log, which is read
+  address access_log access_log_path socket_options
   - profile_path: there is no built-in CPU profiler
-  - ignore_global_conn_limit: there is no global limit of connections
+  - ignore_global_conn_limit: connections to the admin address are never counted
 envoy.config.bootstrap.v3.ClusterManager
   - enable_deferred_cluster_creation: clusters are small enough to be made at start
 envoy.config.bootstrap.v3.LayeredRuntime
   layers
 envoy.config.bootstrap.v3.RuntimeLayer
-  name
-  - static_layer: shown at /runtime; of its keys only envoy.resource_limits.listener.<name>.connection_limit is read
+  name static_layer
   - admin_layer: no runtime key can be changed while running
 envoy.config.core.v3.Node
   id cluster locality
@@ -59,22 +57,24 @@ envoy.config.core.v3.SocketOption
 envoy.config.core.v3.TcpKeepalive
   keepalive_probes keepalive_time keepalive_interval
 envoy.config.core.v3.BindConfig
-  source_address socket_options
+  source_address socket_options freebind
 envoy.config.core.v3.TransportSocket
   name typed_config<envoy.extensions.transport_sockets.>
 envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 
 # ---- listeners
 envoy.config.listener.v3.Listener
-  name address stat_prefix filter_chains default_filter_chain per_connection_buffer_limit_bytes
+  name address additional_addresses stat_prefix filter_chains default_filter_chain per_connection_buffer_limit_bytes
   transparent freebind socket_options tcp_fast_open_queue_length tcp_backlog_size tcp_keepalive
   enable_reuse_port access_log traffic_direction bind_to_port{true} use_original_dst{false}
+  ignore_global_conn_limit
   - metadata: nothing reads a listener's metadata
   - max_connections_to_accept_per_socket_event: the kernel hands over connections as they come
   - listener_filters_timeout continue_on_listener_filters_timeout: there are no listener filters to wait for
   - reuse_port: replaced by enable_reuse_port, in Envoy too
-  - ignore_global_conn_limit: there is no global limit of connections
   - bypass_overload_manager: there is no overload manager
+envoy.config.listener.v3.AdditionalAddress
+  address
 envoy.config.listener.v3.FilterChain
   name filters filter_chain_match transport_socket use_proxy_proto{false}
   - metadata: nothing reads a filter chain's metadata
@@ -87,7 +87,7 @@ envoy.config.listener.v3.Filter
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
   stat_prefix cluster weighted_clusters idle_timeout max_downstream_connection_duration
   max_connect_attempts backoff_options
-  access_log access_log_options
+  access_log access_log_options access_log_flush_interval flush_access_log_on_connected
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions
   access_log_flush_interval flush_access_log_on_connected
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
@@ -168,8 +168,7 @@ envoy.config.route.v3.RouteAction.UpgradeConfig
 envoy.config.route.v3.RouteAction.MaxStreamDuration
   max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset
 envoy.config.route.v3.WeightedCluster
-  clusters total_weight header_name
-  - runtime_key_prefix: Millrace reads no runtime keys
+  clusters total_weight header_name runtime_key_prefix
 envoy.config.route.v3.WeightedCluster.ClusterWeight
   name cluster_header weight host_rewrite_literal
   request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
@@ -211,11 +210,12 @@ envoy.config.cluster.v3.Cluster.RoundRobinLbConfig
 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
   choice_count active_request_bias
 envoy.config.cluster.v3.Cluster.CommonLbConfig
-  healthy_panic_threshold zone_aware_lb_config
+  healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config
   - update_merge_window ignore_new_hosts_until_first_hc close_connections_on_host_set_change: static hosts do not change
 envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig
   fail_traffic_on_panic
   - routing_enabled min_cluster_size: without cluster_manager.local_cluster_name no zone is preferred, in Envoy too
+envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig
 envoy.config.cluster.v3.CircuitBreakers
   thresholds per_host_thresholds
 envoy.config.cluster.v3.CircuitBreakers.Thresholds
@@ -230,10 +230,17 @@ envoy.config.cluster.v3.LoadBalancingPolicy
   policies[0]
 envoy.config.cluster.v3.LoadBalancingPolicy.Policy
   typed_extension_config
+envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig
+  locality_weighted_lb_config zone_aware_lb_config
+envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig
+envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig
+  fail_traffic_on_panic
+  - routing_enabled min_cluster_size: without cluster_manager.local_cluster_name no zone is preferred, in Envoy too
 envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin
+  locality_lb_config
 envoy.extensions.load_balancing_policies.random.v3.Random
 envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
-  choice_count active_request_bias selection_method enable_full_scan
+  choice_count active_request_bias selection_method enable_full_scan locality_lb_config
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions
   common_http_protocol_options explicit_http_config use_downstream_protocol_config
   - upstream_http_protocol_options: a plain connection sends no server name and verifies none
@@ -249,7 +256,7 @@ envoy.config.endpoint.v3.ClusterLoadAssignment.Policy
   - endpoint_stale_after: static endpoints do not grow stale
 envoy.config.endpoint.v3.LocalityLbEndpoints
   locality lb_endpoints priority
-  - load_balancing_weight: only locality weighted balancing reads it
+  - load_balancing_weight: only a choice between localities of one priority reads it
   - metadata: nothing reads a locality's metadata
   - proximity: Envoy does not use it either
 envoy.config.endpoint.v3.LbEndpoint
@@ -273,8 +280,7 @@ envoy.config.accesslog.v3.DurationFilter
 envoy.config.accesslog.v3.NotHealthCheckFilter
 envoy.config.accesslog.v3.TraceableFilter
 envoy.config.accesslog.v3.RuntimeFilter
-  percent_sampled use_independent_randomness
-  - runtime_key: Millrace reads no runtime keys; percent_sampled stands
+  runtime_key percent_sampled use_independent_randomness
 envoy.config.accesslog.v3.AndFilter
   filters
 envoy.config.accesslog.v3.OrFilter
@@ -314,14 +320,11 @@ envoy.config.core.v3.CidrRange
 envoy.config.core.v3.BackoffStrategy
   base_interval max_interval
 envoy.config.core.v3.RuntimeFractionalPercent
-  default_value
-  - runtime_key: Millrace reads no runtime keys; default_value stands
+  default_value runtime_key
 envoy.config.core.v3.RuntimeUInt32
-  default_value
-  - runtime_key: Millrace reads no runtime keys; default_value stands
+  default_value runtime_key
 envoy.config.core.v3.RuntimeDouble
-  default_value
-  - runtime_key: Millrace reads no runtime keys; default_value stands
+  default_value runtime_key
 envoy.type.v3.FractionalPercent
   numerator denominator
 envoy.type.v3.Percent

@@ -1,11 +1,15 @@
 #include "config/translate.h"
 
-#include <google/protobuf/util/json_util.h>
+#include <malloc.h>
 
+#include <algorithm>
+#include <chrono>
 #include <map>
 
+#include "config/config_dump.h"
 #include "config/loader.h"
 #include "config/translator.h"
+#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 
 namespace millrace::config {
 
@@ -13,6 +17,7 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
   const size_t errors_before = diagnostics_.errors();
   auto to = std::make_shared<Snapshot>();
   const auto& statics = from.static_resources();
+  runtime(from.layered_runtime(), *to);
 
   std::vector<std::shared_ptr<upstream::Cluster>> clusters;
   std::map<std::string_view, int> names;
@@ -45,6 +50,16 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
 
   if (from.admin().has_address()) to->admin.address = address(from.admin().address(), "admin.address", true);
   to->admin.access_logs = access_logs(from.admin().access_log(), "admin.access_log");
+  if (!from.admin().access_log_path().empty()) {
+    stream::AccessLogOptions options;
+    options.path = from.admin().access_log_path();
+    auto log = stream::AccessLog::compile(options, context_.access_log_files);
+    if (log.ok()) {
+      to->admin.access_logs.push_back(std::move(*log));
+    } else {
+      error("admin.access_log_path", log.error().what);
+    }
+  }
   to->admin.socket_options = socket_options(from.admin().socket_options());
 
   const auto& node = from.node();
@@ -53,21 +68,35 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
   if (!context_.service_cluster.empty()) to->node.cluster = context_.service_cluster;
   if (!context_.service_zone.empty()) to->node.zone = context_.service_zone;
   if (from.has_stats_flush_interval()) to->stats_flush_interval = duration(from.stats_flush_interval());
+  if (std::optional<double> limit = runtime_number("overload.global_downstream_max_connections");
+      limit && *limit >= 0) {
+    to->connections_max = static_cast<int64_t>(std::min(*limit, 9e18));
+  }
+  note_unread_runtime_keys();
   if (diagnostics_.errors() != errors_before) return nullptr;
+  to->config_dump_json = config_dump(from, std::chrono::system_clock::now());
   return to;
 }
 
-LoadedSnapshot load_snapshot(const LoadOptions& options, const BuildContext& context) {
+static LoadedSnapshot load(const LoadOptions& options, const BuildContext& context) {
   Loaded loaded = load_bootstrap(options);
   LoadedSnapshot out;
   Diagnostics& diagnostics = loaded.diagnostics();
   out.ignored = enforce_support(loaded.message(), diagnostics);
   Translator translator(diagnostics, context);
   std::shared_ptr<const Snapshot> snapshot = translator.bootstrap(loaded.bootstrap());
+  for (SupportNote& note : translator.take_ignored()) out.ignored.push_back(std::move(note));
   out.errors = diagnostics.errors();
   out.warnings = diagnostics.warnings();
   out.messages = diagnostics.to_string();
   if (out.errors == 0) out.snapshot = std::move(snapshot);
+  return out;
+}
+
+LoadedSnapshot load_snapshot(const LoadOptions& options, const BuildContext& context) {
+  LoadedSnapshot out = load(options, context);
+  // The message and the places of its fields, many times what the Snapshot takes, are gone: so is their memory.
+  ::malloc_trim(0);
   return out;
 }
 

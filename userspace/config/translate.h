@@ -1,6 +1,6 @@
-// From a checked Bootstrap to the Snapshot that the daemon runs on. A pure function but for the files it opens and the blocks
-// of statistics it asks for, both through the BuildContext; finds fault by field path in the given Diagnostics and goes on,
-// so that all errors of a file are reported at once. Main thread.
+// From a checked Bootstrap to the Snapshot that the daemon runs on. A pure function but for the files it opens and the
+// blocks of statistics it asks for, both through the BuildContext; finds fault by field path in the given Diagnostics
+// and goes on, so that all errors of a file are reported at once. Main thread.
 #pragma once
 #include <cstdint>
 #include <memory>

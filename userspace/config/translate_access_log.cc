@@ -1,4 +1,6 @@
 #include "config/translator.h"
+#include "envoy/config/accesslog/v3/accesslog.pb.h"
+#include "envoy/config/core/v3/substitution_format_string.pb.h"
 #include "envoy/extensions/access_loggers/file/v3/file.pb.h"
 #include "envoy/extensions/access_loggers/stream/v3/stream.pb.h"
 #include "route/matchers.h"
@@ -22,29 +24,47 @@ stream::JsonFormat::Object json_object(const google::protobuf::Struct& from) {
 stream::JsonFormat json_value(const google::protobuf::Value& from) {
   stream::JsonFormat to;
   switch (from.kind_case()) {
-    case google::protobuf::Value::kBoolValue: to.value = from.bool_value(); break;
-    case google::protobuf::Value::kNumberValue: to.value = from.number_value(); break;
-    case google::protobuf::Value::kStringValue: to.value = from.string_value(); break;
-    case google::protobuf::Value::kStructValue: to.value = json_object(from.struct_value()); break;
+    case google::protobuf::Value::kBoolValue:
+      to.value = from.bool_value();
+      break;
+    case google::protobuf::Value::kNumberValue:
+      to.value = from.number_value();
+      break;
+    case google::protobuf::Value::kStringValue:
+      to.value = from.string_value();
+      break;
+    case google::protobuf::Value::kStructValue:
+      to.value = json_object(from.struct_value());
+      break;
     case google::protobuf::Value::kListValue: {
       stream::JsonFormat::Array array;
       for (const auto& item : from.list_value().values()) array.push_back(json_value(item));
       to.value = std::move(array);
       break;
     }
-    default: to.value = nullptr; break;
+    default:
+      to.value = nullptr;
+      break;
   }
   return to;
 }
 
-lf::Comparison comparison(const accesslog_v3::ComparisonFilter& from) {
+lf::Comparison comparison(const accesslog_v3::ComparisonFilter& from, std::optional<uint32_t> runtime_value) {
   lf::Comparison to;
-  to.value = from.value().default_value();
+  to.value = runtime_value.value_or(from.value().default_value());
   switch (from.op()) {
-    case accesslog_v3::ComparisonFilter::GE: to.op = lf::Op::kGreaterOrEqual; break;
-    case accesslog_v3::ComparisonFilter::LE: to.op = lf::Op::kLessOrEqual; break;
-    case accesslog_v3::ComparisonFilter::NE: to.op = lf::Op::kNotEqual; break;
-    default: to.op = lf::Op::kEqual; break;
+    case accesslog_v3::ComparisonFilter::GE:
+      to.op = lf::Op::kGreaterOrEqual;
+      break;
+    case accesslog_v3::ComparisonFilter::LE:
+      to.op = lf::Op::kLessOrEqual;
+      break;
+    case accesslog_v3::ComparisonFilter::NE:
+      to.op = lf::Op::kNotEqual;
+      break;
+    default:
+      to.op = lf::Op::kEqual;
+      break;
   }
   return to;
 }
@@ -56,25 +76,37 @@ void Translator::substitution_format(const core_v3::SubstitutionFormatString& fr
   to.omit_empty_values = from.omit_empty_values();
   if (from.has_json_format_options()) to.sort_properties = from.json_format_options().sort_properties();
   switch (from.format_case()) {
-    case core_v3::SubstitutionFormatString::kTextFormat: to.format = from.text_format(); break;
+    case core_v3::SubstitutionFormatString::kTextFormat:
+      to.format = from.text_format();
+      break;
     case core_v3::SubstitutionFormatString::kTextFormatSource:
       to.format = data_source(from.text_format_source(), path + ".text_format_source");
       break;
-    case core_v3::SubstitutionFormatString::kJsonFormat: to.format = json_object(from.json_format()); break;
-    default: break;
+    case core_v3::SubstitutionFormatString::kJsonFormat:
+      to.format = json_object(from.json_format());
+      break;
+    default:
+      break;
   }
 }
 
 std::optional<stream::AccessLogFilterOptions> Translator::access_log_filter(const accesslog_v3::AccessLogFilter& from,
                                                                             Path path) {
   using Filter = accesslog_v3::AccessLogFilter;
+  const auto compare = [this](const accesslog_v3::ComparisonFilter& source) {
+    return comparison(source, runtime_integer(source.value().runtime_key()));
+  };
   switch (from.filter_specifier_case()) {
-    case Filter::kStatusCodeFilter: return {{lf::StatusCode{comparison(from.status_code_filter().comparison())}}};
-    case Filter::kDurationFilter: return {{lf::DurationMs{comparison(from.duration_filter().comparison())}}};
-    case Filter::kNotHealthCheckFilter: return {{lf::NotHealthCheck{}}};
-    case Filter::kTraceableFilter: return {{lf::Traceable{}}};
+    case Filter::kStatusCodeFilter:
+      return {{lf::StatusCode{compare(from.status_code_filter().comparison())}}};
+    case Filter::kDurationFilter:
+      return {{lf::DurationMs{compare(from.duration_filter().comparison())}}};
+    case Filter::kNotHealthCheckFilter:
+      return {{lf::NotHealthCheck{}}};
+    case Filter::kTraceableFilter:
+      return {{lf::Traceable{}}};
     case Filter::kRuntimeFilter: {
-      const route::Fraction f = fraction(from.runtime_filter().percent_sampled());
+      const route::Fraction f = fraction(from.runtime_filter().percent_sampled(), from.runtime_filter().runtime_key());
       return {{lf::Fraction{f.numerator, f.denominator, from.runtime_filter().use_independent_randomness()}}};
     }
     case Filter::kHeaderFilter: {
@@ -102,13 +134,15 @@ std::optional<stream::AccessLogFilterOptions> Translator::access_log_filter(cons
       const auto& parts = is_and ? from.and_filter().filters() : from.or_filter().filters();
       std::vector<stream::AccessLogFilterOptions> filters;
       for (int i = 0; i < parts.size(); ++i) {
-        auto part = access_log_filter(parts[i], fmt::format("{}.{}.filters[{}]", path, is_and ? "and_filter" : "or_filter", i));
+        auto part =
+            access_log_filter(parts[i], fmt::format("{}.{}.filters[{}]", path, is_and ? "and_filter" : "or_filter", i));
         if (part) filters.push_back(std::move(*part));
       }
       if (is_and) return {{lf::And{std::move(filters)}}};
       return {{lf::Or{std::move(filters)}}};
     }
-    default: return std::nullopt;  // the table of supported fields has said so
+    default:
+      return std::nullopt;  // the table of supported fields has said so
   }
 }
 
@@ -120,11 +154,20 @@ std::optional<stream::AccessLog> Translator::access_log(const accesslog_v3::Acce
     if (!unpack(from.typed_config(), file, at)) return std::nullopt;
     options.path = file.path();
     switch (file.access_log_format_case()) {
-      case file_v3::FileAccessLog::kFormat: options.format = file.format(); break;
-      case file_v3::FileAccessLog::kJsonFormat: options.format = json_object(file.json_format()); break;
-      case file_v3::FileAccessLog::kTypedJsonFormat: options.format = json_object(file.typed_json_format()); break;
-      case file_v3::FileAccessLog::kLogFormat: substitution_format(file.log_format(), options, at + ".log_format"); break;
-      default: break;
+      case file_v3::FileAccessLog::kFormat:
+        options.format = file.format();
+        break;
+      case file_v3::FileAccessLog::kJsonFormat:
+        options.format = json_object(file.json_format());
+        break;
+      case file_v3::FileAccessLog::kTypedJsonFormat:
+        options.format = json_object(file.typed_json_format());
+        break;
+      case file_v3::FileAccessLog::kLogFormat:
+        substitution_format(file.log_format(), options, at + ".log_format");
+        break;
+      default:
+        break;
     }
   } else if (from.typed_config().Is<stream_v3::StdoutAccessLog>()) {
     stream_v3::StdoutAccessLog log;

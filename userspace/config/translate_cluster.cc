@@ -1,14 +1,20 @@
+#include <netinet/in.h>
+
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 #include "config/translator.h"
+#include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb.h"
+#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 
 namespace millrace::config {
 
 namespace http_v3 = envoy::extensions::upstreams::http::v3;
+namespace round_robin_v3 = envoy::extensions::load_balancing_policies::round_robin::v3;
 namespace least_request_v3 = envoy::extensions::load_balancing_policies::least_request::v3;
 
 namespace {
@@ -17,12 +23,18 @@ constexpr const char* kHttpProtocolOptions = "envoy.extensions.upstreams.http.v3
 
 upstream::HealthStatus health(core_v3::HealthStatus from) {
   switch (from) {
-    case core_v3::HEALTHY: return upstream::HealthStatus::kHealthy;
-    case core_v3::UNHEALTHY: return upstream::HealthStatus::kUnhealthy;
-    case core_v3::DRAINING: return upstream::HealthStatus::kDraining;
-    case core_v3::TIMEOUT: return upstream::HealthStatus::kTimeout;
-    case core_v3::DEGRADED: return upstream::HealthStatus::kDegraded;
-    default: return upstream::HealthStatus::kUnknown;
+    case core_v3::HEALTHY:
+      return upstream::HealthStatus::kHealthy;
+    case core_v3::UNHEALTHY:
+      return upstream::HealthStatus::kUnhealthy;
+    case core_v3::DRAINING:
+      return upstream::HealthStatus::kDraining;
+    case core_v3::TIMEOUT:
+      return upstream::HealthStatus::kTimeout;
+    case core_v3::DEGRADED:
+      return upstream::HealthStatus::kDegraded;
+    default:
+      return upstream::HealthStatus::kUnknown;
   }
 }
 
@@ -44,7 +56,11 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
   if (from.has_per_connection_buffer_limit_bytes()) {
     to.per_connection_buffer_limit_bytes = from.per_connection_buffer_limit_bytes().value();
   }
-  endpoints(from, to, path + ".load_assignment");
+  // The others are refused as a whole, whatever their endpoints are.
+  if (from.cluster_discovery_type_case() != cluster_v3::Cluster::kClusterType &&
+      from.type() == cluster_v3::Cluster::STATIC) {
+    endpoints(from, to, path + ".load_assignment");
+  }
   lb_policy(from, to, path);
   if (from.has_common_lb_config()) {
     const auto& common = from.common_lb_config();
@@ -52,27 +68,55 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
       to.common_lb.healthy_panic_threshold_percent = common.healthy_panic_threshold().value();
     }
     to.common_lb.fail_traffic_on_panic = common.zone_aware_lb_config().fail_traffic_on_panic();
+    if (common.has_locality_weighted_lb_config()) {
+      one_locality_per_priority(to, path + ".common_lb_config.locality_weighted_lb_config");
+    }
+  }
+  if (const auto percent = runtime_integer("upstream.healthy_panic_threshold")) {
+    to.common_lb.healthy_panic_threshold_percent = std::min(*percent, 100u);
   }
   if (from.load_assignment().policy().has_overprovisioning_factor()) {
     to.common_lb.overprovisioning_factor_percent = from.load_assignment().policy().overprovisioning_factor().value();
   }
   if (from.has_circuit_breakers()) circuit_breakers(from.circuit_breakers(), to, path + ".circuit_breakers");
+  if (!runtime_.empty()) circuit_breaker_keys(to);
   http_options(from, to, path);
   if (from.has_transport_socket()) plain_transport(from.transport_socket(), path + ".transport_socket");
   if (from.upstream_connection_options().has_tcp_keepalive()) {
     to.tcp_keepalive = keepalive(from.upstream_connection_options().tcp_keepalive());
   }
-  if (from.has_upstream_bind_config()) {
-    const auto& bind = from.upstream_bind_config();
-    if (bind.has_source_address()) {
-      core_v3::Address source;
-      *source.mutable_socket_address() = bind.source_address();
-      if (auto found = address(source, path + ".upstream_bind_config.source_address", true)) to.bind_address = *found;
-    }
-    to.socket_options = socket_options(bind.socket_options());
-  }
+  if (from.has_upstream_bind_config()) bind_config(from.upstream_bind_config(), to, path + ".upstream_bind_config");
   if (diagnostics_.errors() != errors_before) return std::nullopt;
   return to;
+}
+
+void Translator::bind_config(const core_v3::BindConfig& from, upstream::ClusterOptions& to, Path path) {
+  to.socket_options = socket_options(from.socket_options());
+  if (from.has_source_address()) {
+    if (auto found = socket_address(from.source_address(), path + ".source_address", true)) to.bind_address = *found;
+  }
+  if (from.freebind().value()) {
+    const bool v6 = to.bind_address.kind() == net::Address::Kind::kIpv6;
+    const int on = 1;
+    net::SocketOption option{v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_FREEBIND : IP_FREEBIND, {}};
+    option.value.resize(sizeof on);
+    std::memcpy(option.value.data(), &on, sizeof on);
+    to.socket_options.push_back(std::move(option));
+  }
+}
+
+// Weights of localities choose between the localities of a priority: with one each there is nothing to choose.
+void Translator::one_locality_per_priority(const upstream::ClusterOptions& cluster, Path path) {
+  std::set<uint32_t> priorities;
+  for (const upstream::LocalityEndpoints& locality : cluster.endpoints) {
+    if (priorities.insert(locality.priority).second) continue;
+    error(path,
+          fmt::format("several localities of priority {}: choosing between them by weight is known to Envoy, not "
+                      "supported by Millrace yet",
+                      locality.priority),
+          "give each priority one locality");
+    return;
+  }
 }
 
 void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path) {
@@ -114,23 +158,45 @@ void Translator::lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOpt
   const auto least_request = [&](const auto& config) {
     if (config.has_choice_count()) to.least_request.choice_count = config.choice_count().value();
     if (config.has_active_request_bias()) {
-      to.least_request.active_request_bias = config.active_request_bias().default_value();
+      to.least_request.active_request_bias = runtime_number(config.active_request_bias().runtime_key())
+                                                 .value_or(config.active_request_bias().default_value());
     }
+  };
+  const auto localities = [&](const auto& config, Path at) {
+    if (!config.has_locality_lb_config()) return;
+    const auto& choice = config.locality_lb_config();
+    if (choice.has_locality_weighted_lb_config()) {
+      one_locality_per_priority(to, at + ".locality_lb_config.locality_weighted_lb_config");
+    }
+    to.common_lb.fail_traffic_on_panic |= choice.zone_aware_lb_config().fail_traffic_on_panic();
   };
   switch (from.lb_policy()) {
     case cluster_v3::Cluster::LEAST_REQUEST:
       to.lb_policy = upstream::LbPolicy::kLeastRequest;
       least_request(from.least_request_lb_config());
       break;
-    case cluster_v3::Cluster::RANDOM: to.lb_policy = upstream::LbPolicy::kRandom; break;
-    default: break;
+    case cluster_v3::Cluster::RANDOM:
+      to.lb_policy = upstream::LbPolicy::kRandom;
+      break;
+    default:
+      break;
   }
-  if (!from.has_load_balancing_policy()) return;
+  if (!from.has_load_balancing_policy()) {
+    if (from.lb_policy() == cluster_v3::Cluster::LOAD_BALANCING_POLICY_CONFIG) {
+      error(path + ".lb_policy", "LOAD_BALANCING_POLICY_CONFIG asks for load_balancing_policy, which is not set",
+            "add load_balancing_policy, or name a policy");
+    }
+    return;
+  }
   const std::string list = path + ".load_balancing_policy.policies";
   for (int i = 0; i < from.load_balancing_policy().policies_size(); ++i) {
     const auto& any = from.load_balancing_policy().policies(i).typed_extension_config().typed_config();
-    if (any.Is<envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin>()) {
+    const std::string at = fmt::format("{}[{}].typed_extension_config.typed_config", list, i);
+    if (any.Is<round_robin_v3::RoundRobin>()) {
+      round_robin_v3::RoundRobin config;
+      if (!unpack(any, config, at)) return;
       to.lb_policy = upstream::LbPolicy::kRoundRobin;
+      localities(config, at);
       return;
     }
     if (any.Is<envoy::extensions::load_balancing_policies::random::v3::Random>()) {
@@ -139,15 +205,16 @@ void Translator::lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOpt
     }
     if (any.Is<least_request_v3::LeastRequest>()) {
       least_request_v3::LeastRequest config;
-      if (!unpack(any, config, fmt::format("{}[{}].typed_extension_config.typed_config", list, i))) return;
+      if (!unpack(any, config, at)) return;
       to.lb_policy = upstream::LbPolicy::kLeastRequest;
       least_request(config);
-      to.least_request.full_scan = config.selection_method() == least_request_v3::LeastRequest::FULL_SCAN ||
-                                   config.enable_full_scan().value();
+      localities(config, at);
+      to.least_request.full_scan =
+          config.selection_method() == least_request_v3::LeastRequest::FULL_SCAN || config.enable_full_scan().value();
       return;
     }
   }
-  error(list, "none of the policies is one that Millrace has", "use round_robin, least_request or random");
+  error_if_first(list, "none of the policies is one that Millrace has", "use round_robin, least_request or random");
 }
 
 void Translator::circuit_breakers(const cluster_v3::CircuitBreakers& from, upstream::ClusterOptions& to, Path path) {
@@ -162,7 +229,8 @@ void Translator::circuit_breakers(const cluster_v3::CircuitBreakers& from, upstr
     t.track_remaining = source.track_remaining();
     if (source.has_retry_budget()) {
       upstream::RetryBudget budget;
-      if (source.retry_budget().has_budget_percent()) budget.budget_percent = source.retry_budget().budget_percent().value();
+      if (source.retry_budget().has_budget_percent())
+        budget.budget_percent = source.retry_budget().budget_percent().value();
       if (source.retry_budget().has_min_retry_concurrency()) {
         budget.min_retry_concurrency = source.retry_budget().min_retry_concurrency().value();
       }
@@ -175,6 +243,26 @@ void Translator::circuit_breakers(const cluster_v3::CircuitBreakers& from, upstr
     } else {
       warning(fmt::format("{}.per_host_thresholds[{}]", path, i), "only max_connections is bounded per host");
     }
+  }
+}
+
+// circuit_breakers.<cluster>.<priority>.<limit> of the runtime beats what the cluster says.
+void Translator::circuit_breaker_keys(upstream::ClusterOptions& to) {
+  for (size_t i = 0; i < upstream::kResourcePriorities; ++i) {
+    upstream::Thresholds& t = to.circuit_breakers.thresholds[i];
+    const std::string prefix = fmt::format("circuit_breakers.{}.{}.", to.name, i == 0 ? "default" : "high");
+    const auto limit = [&](const char* name, uint32_t& value) {
+      value = runtime_integer(prefix + name).value_or(value);
+    };
+    limit("max_connections", t.max_connections);
+    limit("max_pending_requests", t.max_pending_requests);
+    limit("max_requests", t.max_requests);
+    limit("max_retries", t.max_retries);
+    limit("max_connection_pools", t.max_connection_pools);
+    if (!t.retry_budget) continue;
+    t.retry_budget->budget_percent =
+        runtime_number(prefix + "retry_budget.budget_percent").value_or(t.retry_budget->budget_percent);
+    limit("retry_budget.min_retry_concurrency", t.retry_budget->min_retry_concurrency);
   }
 }
 
@@ -204,7 +292,8 @@ void Translator::http_options(const cluster_v3::Cluster& from, upstream::Cluster
   for (const auto& [key, any] : from.typed_extension_protocol_options()) {
     const std::string at = fmt::format("{}.typed_extension_protocol_options[\"{}\"]", path, key);
     if (key != kHttpProtocolOptions) {
-      error(at, "no extension of that name has protocol options here", fmt::format("use {}", kHttpProtocolOptions));
+      error_if_first(at, "no extension of that name has protocol options here",
+                     fmt::format("use {}", kHttpProtocolOptions));
       continue;
     }
     http_v3::HttpProtocolOptions options;

@@ -6,6 +6,12 @@
 #include <sstream>
 
 #include "config/translator.h"
+#include "envoy/config/core/v3/address.pb.h"
+#include "envoy/config/core/v3/base.pb.h"
+#include "envoy/config/route/v3/route_components.pb.h"
+#include "envoy/type/matcher/v3/regex.pb.h"
+#include "envoy/type/matcher/v3/string.pb.h"
+#include "envoy/type/v3/percent.pb.h"
 
 namespace millrace::config {
 
@@ -16,6 +22,27 @@ base::milliseconds Translator::duration(const google::protobuf::Duration& from) 
   return base::milliseconds(ms);
 }
 
+std::optional<net::Address> Translator::socket_address(const core_v3::SocketAddress& from, Path path,
+                                                       bool port_zero_allowed) {
+  if (from.port_specifier_case() != core_v3::SocketAddress::kPortValue) {
+    error_if_first(path, "port_value is not set", "write port_value: 10000");
+    return std::nullopt;
+  }
+  if (from.port_value() > 65535) {
+    error_if_first(path + ".port_value", fmt::format("{} is not a port", from.port_value()), "use 0 to 65535");
+    return std::nullopt;
+  }
+  if (from.port_value() == 0 && !port_zero_allowed) {
+    error(path + ".port_value", "port 0 cannot be connected to");
+    return std::nullopt;
+  }
+  base::Result<net::Address> ip = net::Address::parse_ip(from.address(), static_cast<uint16_t>(from.port_value()));
+  if (ip.ok()) return std::move(*ip);
+  error(path + ".address", ip.error().what,
+        port_zero_allowed ? "write an IP address" : "a host name needs a cluster of type STRICT_DNS or LOGICAL_DNS");
+  return std::nullopt;
+}
+
 std::optional<net::Address> Translator::address(const core_v3::Address& from, Path path, bool port_zero_allowed) {
   switch (from.address_case()) {
     case core_v3::Address::kPipe: {
@@ -24,28 +51,11 @@ std::optional<net::Address> Translator::address(const core_v3::Address& from, Pa
       error(path + ".pipe.path", pipe.error().what);
       return std::nullopt;
     }
-    case core_v3::Address::kSocketAddress: {
-      const core_v3::SocketAddress& socket = from.socket_address();
-      const std::string at = path + ".socket_address";
-      if (socket.port_specifier_case() != core_v3::SocketAddress::kPortValue) {
-        error(at, "port_value is not set", "write port_value: 10000");
-        return std::nullopt;
-      }
-      if (socket.port_value() > 65535) {
-        error(at + ".port_value", fmt::format("{} is not a port", socket.port_value()), "use 0 to 65535");
-        return std::nullopt;
-      }
-      if (socket.port_value() == 0 && !port_zero_allowed) {
-        error(at + ".port_value", "port 0 cannot be connected to");
-        return std::nullopt;
-      }
-      base::Result<net::Address> ip =
-          net::Address::parse_ip(socket.address(), static_cast<uint16_t>(socket.port_value()));
-      if (ip.ok()) return std::move(*ip);
-      error(at + ".address", ip.error().what, "a host name needs a cluster of type STRICT_DNS or LOGICAL_DNS");
+    case core_v3::Address::kSocketAddress:
+      return socket_address(from.socket_address(), path + ".socket_address", port_zero_allowed);
+    default:
+      error_if_first(path, "the address is empty", "set socket_address or pipe");
       return std::nullopt;
-    }
-    default: error(path, "the address is empty", "set socket_address or pipe"); return std::nullopt;
   }
 }
 
@@ -78,12 +88,15 @@ std::vector<net::SocketOption> Translator::socket_options(
 
 std::string Translator::data_source(const core_v3::DataSource& from, Path path) {
   switch (from.specifier_case()) {
-    case core_v3::DataSource::kInlineString: return from.inline_string();
-    case core_v3::DataSource::kInlineBytes: return from.inline_bytes();
+    case core_v3::DataSource::kInlineString:
+      return from.inline_string();
+    case core_v3::DataSource::kInlineBytes:
+      return from.inline_bytes();
     case core_v3::DataSource::kEnvironmentVariable: {
       const char* value = std::getenv(from.environment_variable().c_str());
       if (value != nullptr) return value;
-      error(path + ".environment_variable", fmt::format("{} is not set in the environment", from.environment_variable()));
+      error(path + ".environment_variable",
+            fmt::format("{} is not set in the environment", from.environment_variable()));
       return {};
     }
     case core_v3::DataSource::kFilename: {
@@ -96,7 +109,8 @@ std::string Translator::data_source(const core_v3::DataSource& from, Path path) 
       error(path + ".filename", fmt::format("cannot read '{}': {}", from.filename(), std::strerror(errno)));
       return {};
     }
-    default: return {};
+    default:
+      return {};
   }
 }
 
@@ -105,14 +119,25 @@ route::StringMatch Translator::string_match(const envoy::type::matcher::v3::Stri
   route::StringMatch to;
   to.ignore_case = from.ignore_case();
   switch (from.match_pattern_case()) {
-    case Matcher::kPrefix: to.kind = route::StringMatch::Kind::kPrefix; to.value = from.prefix(); break;
-    case Matcher::kSuffix: to.kind = route::StringMatch::Kind::kSuffix; to.value = from.suffix(); break;
-    case Matcher::kContains: to.kind = route::StringMatch::Kind::kContains; to.value = from.contains(); break;
+    case Matcher::kPrefix:
+      to.kind = route::StringMatch::Kind::kPrefix;
+      to.value = from.prefix();
+      break;
+    case Matcher::kSuffix:
+      to.kind = route::StringMatch::Kind::kSuffix;
+      to.value = from.suffix();
+      break;
+    case Matcher::kContains:
+      to.kind = route::StringMatch::Kind::kContains;
+      to.value = from.contains();
+      break;
     case Matcher::kSafeRegex:
       to.kind = route::StringMatch::Kind::kSafeRegex;
       to.value = from.safe_regex().regex();
       break;
-    default: to.value = from.exact(); break;
+    default:
+      to.value = from.exact();
+      break;
   }
   return to;
 }
@@ -129,11 +154,21 @@ route::HeaderMatch Translator::header_match(const route_v3::HeaderMatcher& from)
     to.string.value = value;
   };
   switch (from.header_match_specifier_case()) {
-    case route_v3::HeaderMatcher::kExactMatch: string(Kind::kExact, from.exact_match()); break;
-    case route_v3::HeaderMatcher::kPrefixMatch: string(Kind::kPrefix, from.prefix_match()); break;
-    case route_v3::HeaderMatcher::kSuffixMatch: string(Kind::kSuffix, from.suffix_match()); break;
-    case route_v3::HeaderMatcher::kContainsMatch: string(Kind::kContains, from.contains_match()); break;
-    case route_v3::HeaderMatcher::kSafeRegexMatch: string(Kind::kSafeRegex, from.safe_regex_match().regex()); break;
+    case route_v3::HeaderMatcher::kExactMatch:  // an empty one asks for presence
+      if (!from.exact_match().empty()) string(Kind::kExact, from.exact_match());
+      break;
+    case route_v3::HeaderMatcher::kPrefixMatch:
+      string(Kind::kPrefix, from.prefix_match());
+      break;
+    case route_v3::HeaderMatcher::kSuffixMatch:
+      string(Kind::kSuffix, from.suffix_match());
+      break;
+    case route_v3::HeaderMatcher::kContainsMatch:
+      string(Kind::kContains, from.contains_match());
+      break;
+    case route_v3::HeaderMatcher::kSafeRegexMatch:
+      string(Kind::kSafeRegex, from.safe_regex_match().regex());
+      break;
     case route_v3::HeaderMatcher::kStringMatch:
       to.kind = route::HeaderMatch::Kind::kString;
       to.string = string_match(from.string_match());
@@ -143,8 +178,11 @@ route::HeaderMatch Translator::header_match(const route_v3::HeaderMatcher& from)
       to.range_start = from.range_match().start();
       to.range_end = from.range_match().end();
       break;
-    case route_v3::HeaderMatcher::kPresentMatch: to.present = from.present_match(); break;
-    default: break;  // present
+    case route_v3::HeaderMatcher::kPresentMatch:
+      to.present = from.present_match();
+      break;
+    default:
+      break;  // present
   }
   return to;
 }
@@ -157,9 +195,15 @@ route::Fraction Translator::fraction(const envoy::type::v3::FractionalPercent& f
   route::Fraction to;
   to.numerator = from.numerator();
   switch (from.denominator()) {
-    case envoy::type::v3::FractionalPercent::TEN_THOUSAND: to.denominator = 10'000; break;
-    case envoy::type::v3::FractionalPercent::MILLION: to.denominator = 1'000'000; break;
-    default: to.denominator = 100; break;
+    case envoy::type::v3::FractionalPercent::TEN_THOUSAND:
+      to.denominator = 10'000;
+      break;
+    case envoy::type::v3::FractionalPercent::MILLION:
+      to.denominator = 1'000'000;
+      break;
+    default:
+      to.denominator = 100;
+      break;
   }
   return to;
 }

@@ -1,6 +1,9 @@
 #include <algorithm>
 
 #include "config/translator.h"
+#include "envoy/extensions/filters/http/router/v3/router.pb.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb.h"
 #include "filter/hcm_worker.h"
 #include "stats/names.h"
 #include "stats/schema_http.h"
@@ -24,14 +27,18 @@ void Translator::hcm_codec(const hcm_v3::HttpConnectionManager& from, filter::Hc
     case core_v3::HttpProtocolOptions::REJECT_REQUEST:
       to.headers_with_underscores = filter::UnderscoreHeaders::kReject;
       break;
-    case core_v3::HttpProtocolOptions::DROP_HEADER: to.headers_with_underscores = filter::UnderscoreHeaders::kDrop; break;
-    default: break;
+    case core_v3::HttpProtocolOptions::DROP_HEADER:
+      to.headers_with_underscores = filter::UnderscoreHeaders::kDrop;
+      break;
+    default:
+      break;
   }
   const auto& http1 = from.http_protocol_options();
   to.accept_http_10 = http1.accept_http_10();
   to.default_host_for_http_10 = http1.default_host_for_http_10();
   if (http1.has_allow_absolute_url()) to.allow_absolute_url = http1.allow_absolute_url().value();
   to.allow_chunked_length = http1.allow_chunked_length();
+  to.allow_custom_methods = http1.allow_custom_methods();
   to.enable_trailers = http1.enable_trailers();
   to.proper_case_headers = http1.header_key_format().has_proper_case_words();
   if (from.has_stream_idle_timeout()) to.stream_idle_timeout = duration(from.stream_idle_timeout());
@@ -49,9 +56,14 @@ void Translator::hcm_headers(const hcm_v3::HttpConnectionManager& from, filter::
   to.append_x_forwarded_port = from.append_x_forwarded_port();
   if (!from.server_name().empty()) to.server_name = from.server_name();
   switch (from.server_header_transformation()) {
-    case Hcm::APPEND_IF_ABSENT: to.server_header_transformation = filter::ServerHeader::kAppendIfAbsent; break;
-    case Hcm::PASS_THROUGH: to.server_header_transformation = filter::ServerHeader::kPassThrough; break;
-    default: break;
+    case Hcm::APPEND_IF_ABSENT:
+      to.server_header_transformation = filter::ServerHeader::kAppendIfAbsent;
+      break;
+    case Hcm::PASS_THROUGH:
+      to.server_header_transformation = filter::ServerHeader::kPassThrough;
+      break;
+    default:
+      break;
   }
   to.via = from.via();
   if (from.has_scheme_header_transformation()) {
@@ -64,17 +76,25 @@ void Translator::hcm_headers(const hcm_v3::HttpConnectionManager& from, filter::
   to.path.normalize = from.normalize_path().value();  // off unless asked for, as Envoy is built by default
   to.path.merge_slashes = from.merge_slashes();
   switch (from.path_with_escaped_slashes_action()) {
-    case Hcm::REJECT_REQUEST: to.path.escaped_slashes = http::EscapedSlashes::kReject; break;
-    case Hcm::UNESCAPE_AND_REDIRECT: to.path.escaped_slashes = http::EscapedSlashes::kUnescapeAndRedirect; break;
-    case Hcm::UNESCAPE_AND_FORWARD: to.path.escaped_slashes = http::EscapedSlashes::kUnescapeAndForward; break;
-    default: break;
+    case Hcm::REJECT_REQUEST:
+      to.path.escaped_slashes = http::EscapedSlashes::kReject;
+      break;
+    case Hcm::UNESCAPE_AND_REDIRECT:
+      to.path.escaped_slashes = http::EscapedSlashes::kUnescapeAndRedirect;
+      break;
+    case Hcm::UNESCAPE_AND_FORWARD:
+      to.path.escaped_slashes = http::EscapedSlashes::kUnescapeAndForward;
+      break;
+    default:
+      break;
   }
   to.strip_matching_host_port = from.strip_matching_host_port();
   to.strip_any_host_port = from.strip_any_host_port();
   to.strip_trailing_host_dot = from.strip_trailing_host_dot();
   for (const auto& upgrade : from.upgrade_configs()) {
     std::string type = upgrade.upgrade_type();
-    std::transform(type.begin(), type.end(), type.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(type.begin(), type.end(), type.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     to.upgrades.push_back({std::move(type), !upgrade.has_enabled() || upgrade.enabled().value()});
   }
   const auto& internal = from.internal_address_config();
@@ -133,7 +153,8 @@ void Translator::http_filters(const hcm_v3::HttpConnectionManager& from, filter:
     router::HttpRouterOptions options;
     options.suppress_envoy_headers = config.suppress_envoy_headers();
     options.respect_expected_rq_timeout = config.respect_expected_rq_timeout();
-    const bool validate = !from.route_config().has_validate_clusters() || from.route_config().validate_clusters().value();
+    const bool validate =
+        !from.route_config().has_validate_clusters() || from.route_config().validate_clusters().value();
     if (to.routes != nullptr) options.clusters = route_clusters(*to.routes, validate, path + ".route_config");
     to.filters.push_back(std::make_unique<router::HttpRouterConfig>(std::move(options)));
     return;
@@ -149,7 +170,9 @@ std::unique_ptr<const filter::NetworkFilterConfig> Translator::hcm(const hcm_v3:
   hcm_codec(from, to, path);
   hcm_headers(from, to, path);
   if (!from.has_route_config()) {
-    error(path, "there are no routes", "add route_config with virtual_hosts");
+    if (from.route_specifier_case() == hcm_v3::HttpConnectionManager::ROUTE_SPECIFIER_NOT_SET) {
+      error_if_first(path + ".route_config", "there are no routes", "add route_config with virtual_hosts");
+    }
     return nullptr;
   }
   auto table = route::RouteTable::compile(route_table(from.route_config(), path + ".route_config"));
@@ -171,13 +194,14 @@ std::unique_ptr<const filter::NetworkFilterConfig> Translator::hcm(const hcm_v3:
   to.stats = context_.store->add_block(stats::http::kSchema, stats::http_name(to.stat_prefix));
   if (!listener.addresses.empty()) {
     const std::string address = listener.stat_prefix.empty() ? listener.addresses[0].to_string() : listener.stat_prefix;
-    to.listener_stats = context_.store->add_block(stats::listener_http::kSchema,
-                                                  stats::listener_http_name(address, to.stat_prefix));
+    to.listener_stats =
+        context_.store->add_block(stats::listener_http::kSchema, stats::listener_http_name(address, to.stat_prefix));
   }
   return std::make_unique<filter::HcmConfig>(std::move(to));
 }
 
-std::unique_ptr<const filter::NetworkFilterConfig> Translator::tcp_proxy(const tcp_proxy_v3::TcpProxy& from, Path path) {
+std::unique_ptr<const filter::NetworkFilterConfig> Translator::tcp_proxy(const tcp_proxy_v3::TcpProxy& from,
+                                                                         Path path) {
   const size_t errors_before = diagnostics_.errors();
   router::TcpProxyOptions to;
   to.stat_prefix = from.stat_prefix();
@@ -207,9 +231,17 @@ std::unique_ptr<const filter::NetworkFilterConfig> Translator::tcp_proxy(const t
                                                                : 10 * to.backoff_base;
   }
   to.access_logs = access_logs(from.access_log(), path + ".access_log");
+  // The two older fields, or the message that took their place.
+  if (from.has_access_log_flush_interval()) to.access_log_flush_interval = duration(from.access_log_flush_interval());
+  to.flush_access_log_on_connected = from.flush_access_log_on_connected();
   if (from.has_access_log_options()) {
     const auto& options = from.access_log_options();
-    if (options.has_access_log_flush_interval()) to.access_log_flush_interval = duration(options.access_log_flush_interval());
+    if (from.has_access_log_flush_interval() || from.flush_access_log_on_connected()) {
+      error(path + ".access_log_options", "set beside access_log_flush_interval or flush_access_log_on_connected",
+            "keep access_log_options, which has both");
+    }
+    if (options.has_access_log_flush_interval())
+      to.access_log_flush_interval = duration(options.access_log_flush_interval());
     to.flush_access_log_on_connected = options.flush_access_log_on_connected();
   }
   if (diagnostics_.errors() != errors_before) return nullptr;

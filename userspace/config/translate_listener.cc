@@ -1,4 +1,9 @@
+#include <utility>
+
 #include "config/translator.h"
+#include "envoy/config/listener/v3/listener.pb.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb.h"
 #include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
 
 namespace millrace::config {
@@ -12,15 +17,41 @@ void Translator::plain_transport(const core_v3::TransportSocket& from, Path path
   }
 }
 
+void Translator::listener_addresses(const listener_v3::Listener& from, Listener& to, Path path) {
+  std::optional<bool> ipv4_compat;
+  std::optional<uint32_t> pipe_mode;
+  const auto add = [&](const core_v3::Address& source, Path at) {
+    auto found = address(source, at, true);
+    if (!found) return;
+    // The sockets of a listener share their options.
+    if (source.has_pipe() &&
+        std::exchange(pipe_mode, source.pipe().mode()).value_or(source.pipe().mode()) != *pipe_mode) {
+      error(at + ".pipe.mode", "differs from the mode of another address of this listener");
+    }
+    const bool compat = source.socket_address().ipv4_compat();
+    if (found->kind() == net::Address::Kind::kIpv6 && std::exchange(ipv4_compat, compat).value_or(compat) != compat) {
+      error(at + ".socket_address.ipv4_compat", "differs from that of another address of this listener");
+    }
+    if (to.name.empty()) to.name = found->to_string();
+    to.addresses.push_back(std::move(*found));
+  };
+  to.name = from.name();
+  if (!from.has_internal_listener())
+    add(from.address(), path + ".address");  // one without an address is refused anyway
+  for (int i = 0; i < from.additional_addresses_size(); ++i) {
+    add(from.additional_addresses(i).address(), fmt::format("{}.additional_addresses[{}].address", path, i));
+  }
+  to.socket.ipv6_only = !ipv4_compat.value_or(false);
+  to.socket.pipe_mode = pipe_mode.value_or(0);
+}
+
 std::unique_ptr<const Listener> Translator::listener(const listener_v3::Listener& from, Path path) {
   const size_t errors_before = diagnostics_.errors();
   auto to = std::make_unique<Listener>();
-  if (auto main = address(from.address(), path + ".address", true)) {
-    to->name = from.name().empty() ? main->to_string() : from.name();
-    if (from.address().has_pipe()) to->socket.pipe_mode = from.address().pipe().mode();
-    to->socket.ipv6_only = !from.address().socket_address().ipv4_compat();
-    to->addresses.push_back(std::move(*main));
-  }
+  listener_addresses(from, *to, path);
+  to->max_connections =
+      runtime_integer(fmt::format("envoy.resource_limits.listener.{}.connection_limit", to->name)).value_or(UINT32_MAX);
+  to->ignore_global_conn_limit = from.ignore_global_conn_limit();
   to->stat_prefix = from.stat_prefix();
   if (from.has_per_connection_buffer_limit_bytes()) {
     to->per_connection_buffer_limit_bytes = from.per_connection_buffer_limit_bytes().value();
@@ -40,15 +71,16 @@ std::unique_ptr<const Listener> Translator::listener(const listener_v3::Listener
 
   const bool has_default = from.has_default_filter_chain();
   if (from.filter_chains_size() + (has_default ? 1 : 0) > 1) {
-    error(path + ".filter_chains", fmt::format("{} filter chains: Millrace matches no filter chains yet",
-                                               from.filter_chains_size() + (has_default ? 1 : 0)),
+    error(path + ".filter_chains",
+          fmt::format("{} filter chains: Millrace matches no filter chains yet",
+                      from.filter_chains_size() + (has_default ? 1 : 0)),
           "keep one, or make a listener of each");
   } else if (from.filter_chains_size() == 1) {
     filter_chain(from.filter_chains(0), *to, path + ".filter_chains[0]");
   } else if (has_default) {
     filter_chain(from.default_filter_chain(), *to, path + ".default_filter_chain");
   } else {
-    error(path, "the listener has no filter chain", "add filter_chains with a terminal filter");
+    error_if_first(path, "the listener has no filter chain", "add filter_chains with a terminal filter");
   }
   if (diagnostics_.errors() != errors_before) return nullptr;
   return to;
@@ -58,13 +90,13 @@ void Translator::filter_chain(const listener_v3::FilterChain& from, Listener& to
   to.chain.name = from.name();
   if (from.has_transport_socket()) plain_transport(from.transport_socket(), path + ".transport_socket");
   if (from.filters_size() == 0) {
-    error(path, "the filter chain has no filters", "end it with http_connection_manager or tcp_proxy");
+    error_if_first(path, "the filter chain has no filters", "end it with http_connection_manager or tcp_proxy");
     return;
   }
   for (int i = 0; i + 1 < from.filters_size(); ++i) {
-    error(fmt::format("{}.filters[{}]", path, i),
-          fmt::format("'{}' must be the last filter of its chain", from.filters(i).name()),
-          "both filters that Millrace has, http_connection_manager and tcp_proxy, end a chain");
+    error_if_first(fmt::format("{}.filters[{}]", path, i),
+                   fmt::format("'{}' must be the last filter of its chain", from.filters(i).name()),
+                   "both filters that Millrace has, http_connection_manager and tcp_proxy, end a chain");
   }
   const int last = from.filters_size() - 1;
   to.chain.filter = network_filter(from.filters(last), to, fmt::format("{}.filters[{}]", path, last));

@@ -1,4 +1,6 @@
 #include "config/translator.h"
+#include "envoy/config/route/v3/route.pb.h"
+#include "envoy/config/route/v3/route_components.pb.h"
 
 namespace millrace::config {
 
@@ -6,7 +8,8 @@ template <class Message>
 route::HeaderMutations Translator::mutations(const Message& from, Path path) {
   route::HeaderMutations to;
   const auto add = [&](const auto& list, const char* field, std::vector<route::HeaderToAdd>& out) {
-    for (int i = 0; i < list.size(); ++i) out.push_back(header_to_add(list[i], fmt::format("{}.{}[{}]", path, field, i)));
+    for (int i = 0; i < list.size(); ++i)
+      out.push_back(header_to_add(list[i], fmt::format("{}.{}[{}]", path, field, i)));
   };
   add(from.request_headers_to_add(), "request_headers_to_add", to.request_headers_to_add);
   add(from.response_headers_to_add(), "response_headers_to_add", to.response_headers_to_add);
@@ -27,14 +30,18 @@ route::HeaderToAdd Translator::header_to_add(const core_v3::HeaderValueOption& f
     return to;
   }
   switch (from.append_action()) {
-    case core_v3::HeaderValueOption::ADD_IF_ABSENT: to.append_action = route::AppendAction::kAddIfAbsent; break;
+    case core_v3::HeaderValueOption::ADD_IF_ABSENT:
+      to.append_action = route::AppendAction::kAddIfAbsent;
+      break;
     case core_v3::HeaderValueOption::OVERWRITE_IF_EXISTS_OR_ADD:
       to.append_action = route::AppendAction::kOverwriteIfExistsOrAdd;
       break;
     case core_v3::HeaderValueOption::OVERWRITE_IF_EXISTS:
       to.append_action = route::AppendAction::kOverwriteIfExists;
       break;
-    default: to.append_action = route::AppendAction::kAppendIfExistsOrAdd; break;
+    default:
+      to.append_action = route::AppendAction::kAppendIfExistsOrAdd;
+      break;
   }
   return to;
 }
@@ -61,9 +68,14 @@ route::VirtualHostOptions Translator::virtual_host(const route_v3::VirtualHost& 
   to.name = from.name();
   to.domains.assign(from.domains().begin(), from.domains().end());
   switch (from.require_tls()) {
-    case route_v3::VirtualHost::EXTERNAL_ONLY: to.require_tls = route::RequireTls::kExternalOnly; break;
-    case route_v3::VirtualHost::ALL: to.require_tls = route::RequireTls::kAll; break;
-    default: break;
+    case route_v3::VirtualHost::EXTERNAL_ONLY:
+      to.require_tls = route::RequireTls::kExternalOnly;
+      break;
+    case route_v3::VirtualHost::ALL:
+      to.require_tls = route::RequireTls::kAll;
+      break;
+    default:
+      break;
   }
   to.mutations = mutations(from, path);
   if (from.has_retry_policy()) to.retry_policy = retry_policy(from.retry_policy(), path + ".retry_policy");
@@ -84,8 +96,13 @@ route::RouteMatch Translator::route_match(const route_v3::RouteMatch& from, Path
   route::RouteMatch to;
   if (from.has_case_sensitive()) to.path.case_sensitive = from.case_sensitive().value();
   switch (from.path_specifier_case()) {
-    case route_v3::RouteMatch::kPrefix: to.path.value = from.prefix(); break;
-    case route_v3::RouteMatch::kPath: to.path.kind = Kind::kPath; to.path.value = from.path(); break;
+    case route_v3::RouteMatch::kPrefix:
+      to.path.value = from.prefix();
+      break;
+    case route_v3::RouteMatch::kPath:
+      to.path.kind = Kind::kPath;
+      to.path.value = from.path();
+      break;
     case route_v3::RouteMatch::kSafeRegex:
       to.path.kind = Kind::kSafeRegex;
       to.path.value = from.safe_regex().regex();
@@ -94,8 +111,12 @@ route::RouteMatch Translator::route_match(const route_v3::RouteMatch& from, Path
       to.path.kind = Kind::kPathSeparatedPrefix;
       to.path.value = from.path_separated_prefix();
       break;
-    case route_v3::RouteMatch::kConnectMatcher: to.path.kind = Kind::kConnect; break;
-    default: error(path, "no path is matched", "set one of prefix, path, safe_regex, path_separated_prefix"); break;
+    case route_v3::RouteMatch::kConnectMatcher:
+      to.path.kind = Kind::kConnect;
+      break;
+    default:
+      error_if_first(path, "no path is matched", "set one of prefix, path, safe_regex, path_separated_prefix");
+      break;
   }
   for (const auto& header : from.headers()) to.headers.push_back(header_match(header));
   for (const auto& parameter : from.query_parameters()) {
@@ -109,7 +130,8 @@ route::RouteMatch Translator::route_match(const route_v3::RouteMatch& from, Path
     }
     to.query_parameters.push_back(std::move(match));
   }
-  if (from.has_runtime_fraction()) to.runtime_fraction = fraction(from.runtime_fraction().default_value());
+  if (from.has_runtime_fraction())
+    to.runtime_fraction = fraction(from.runtime_fraction().default_value(), from.runtime_fraction().runtime_key());
   to.grpc = from.has_grpc();
   return to;
 }
@@ -124,7 +146,9 @@ route::RouteOptions Translator::route(const route_v3::Route& from, Path path) {
     to.per_request_buffer_limit_bytes = from.per_request_buffer_limit_bytes().value();
   }
   switch (from.action_case()) {
-    case route_v3::Route::kRoute: to.route = route_action(from.route(), path + ".route"); break;
+    case route_v3::Route::kRoute:
+      to.route = route_action(from.route(), path + ".route");
+      break;
     case route_v3::Route::kRedirect:
       to.action = route::ActionKind::kRedirect;
       to.redirect = redirect(from.redirect());
@@ -136,8 +160,12 @@ route::RouteOptions Translator::route(const route_v3::Route& from, Path path) {
         to.direct_response.body = data_source(from.direct_response().body(), path + ".direct_response.body");
       }
       break;
-    case route_v3::Route::kNonForwardingAction: to.action = route::ActionKind::kNonForwarding; break;
-    default: error(path, "the route does nothing", "set one of route, redirect, direct_response"); break;
+    case route_v3::Route::kNonForwardingAction:
+      to.action = route::ActionKind::kNonForwarding;
+      break;
+    default:
+      error_if_first(path, "the route does nothing", "set one of route, redirect, direct_response");
+      break;
   }
   return to;
 }
@@ -145,7 +173,9 @@ route::RouteOptions Translator::route(const route_v3::Route& from, Path path) {
 route::RouteAction Translator::route_action(const route_v3::RouteAction& from, Path path) {
   route::RouteAction to;
   switch (from.cluster_specifier_case()) {
-    case route_v3::RouteAction::kCluster: to.cluster = from.cluster(); break;
+    case route_v3::RouteAction::kCluster:
+      to.cluster = from.cluster();
+      break;
     case route_v3::RouteAction::kClusterHeader:
       to.cluster_kind = route::RouteAction::ClusterKind::kClusterHeader;
       to.cluster = from.cluster_header();
@@ -161,18 +191,28 @@ route::RouteAction Translator::route_action(const route_v3::RouteAction& from, P
         out.name = one.name();
         out.cluster_header = one.cluster_header();
         out.weight = one.weight().value();
+        if (!weighted.runtime_key_prefix().empty()) {
+          out.weight = runtime_integer(weighted.runtime_key_prefix() + "." + one.name()).value_or(out.weight);
+        }
         out.host_rewrite_literal = one.host_rewrite_literal();
         out.mutations = mutations(one, fmt::format("{}.weighted_clusters.clusters[{}]", path, i));
         to.weighted_clusters.push_back(std::move(out));
       }
       break;
     }
-    default: error(path, "no cluster is named", "set cluster, cluster_header or weighted_clusters"); break;
+    default:
+      error_if_first(path, "no cluster is named", "set cluster, cluster_header or weighted_clusters");
+      break;
   }
   switch (from.cluster_not_found_response_code()) {
-    case route_v3::RouteAction::NOT_FOUND: to.cluster_not_found_response_code = 404; break;
-    case route_v3::RouteAction::INTERNAL_SERVER_ERROR: to.cluster_not_found_response_code = 500; break;
-    default: break;
+    case route_v3::RouteAction::NOT_FOUND:
+      to.cluster_not_found_response_code = 404;
+      break;
+    case route_v3::RouteAction::INTERNAL_SERVER_ERROR:
+      to.cluster_not_found_response_code = 500;
+      break;
+    default:
+      break;
   }
   to.prefix_rewrite = from.prefix_rewrite();
   if (from.has_regex_rewrite()) to.regex_rewrite = regex_rewrite(from.regex_rewrite());
@@ -190,7 +230,8 @@ route::RouteAction Translator::route_action(const route_v3::RouteAction& from, P
     case route_v3::RouteAction::kHostRewritePathRegex:
       to.host_rewrite = {Rewrite::kPathRegex, {}, regex_rewrite(from.host_rewrite_path_regex())};
       break;
-    default: break;
+    default:
+      break;
   }
   to.append_x_forwarded_host = from.append_x_forwarded_host();
   if (from.has_timeout()) to.timeout = duration(from.timeout());
@@ -220,7 +261,10 @@ route::RedirectAction Translator::redirect(const route_v3::RedirectAction& from)
   to.port_redirect = from.port_redirect();
   to.strip_query = from.strip_query();
   switch (from.path_rewrite_specifier_case()) {
-    case route_v3::RedirectAction::kPathRedirect: to.path = PathKind::kReplace; to.path_value = from.path_redirect(); break;
+    case route_v3::RedirectAction::kPathRedirect:
+      to.path = PathKind::kReplace;
+      to.path_value = from.path_redirect();
+      break;
     case route_v3::RedirectAction::kPrefixRewrite:
       to.path = PathKind::kPrefixRewrite;
       to.path_value = from.prefix_rewrite();
@@ -229,14 +273,25 @@ route::RedirectAction Translator::redirect(const route_v3::RedirectAction& from)
       to.path = PathKind::kRegexRewrite;
       to.regex_rewrite = regex_rewrite(from.regex_rewrite());
       break;
-    default: break;
+    default:
+      break;
   }
   switch (from.response_code()) {
-    case route_v3::RedirectAction::FOUND: to.response_code = 302; break;
-    case route_v3::RedirectAction::SEE_OTHER: to.response_code = 303; break;
-    case route_v3::RedirectAction::TEMPORARY_REDIRECT: to.response_code = 307; break;
-    case route_v3::RedirectAction::PERMANENT_REDIRECT: to.response_code = 308; break;
-    default: to.response_code = 301; break;
+    case route_v3::RedirectAction::FOUND:
+      to.response_code = 302;
+      break;
+    case route_v3::RedirectAction::SEE_OTHER:
+      to.response_code = 303;
+      break;
+    case route_v3::RedirectAction::TEMPORARY_REDIRECT:
+      to.response_code = 307;
+      break;
+    case route_v3::RedirectAction::PERMANENT_REDIRECT:
+      to.response_code = 308;
+      break;
+    default:
+      to.response_code = 301;
+      break;
   }
   return to;
 }

@@ -1,8 +1,9 @@
-// The parts of the translation from proto to option structs; see translate.h. Each function takes the path of its message,
-// for the diagnostics.
+// The parts of the translation from proto to option structs; see translate.h. Each function takes the path of its
+// message, for the diagnostics.
 #pragma once
 #include <fmt/format.h>
 
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -12,21 +13,72 @@
 #include "config/diagnostics.h"
 #include "config/snapshot.h"
 #include "config/translate.h"
-#include "envoy/config/accesslog/v3/accesslog.pb.h"
-#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
-#include "envoy/config/cluster/v3/cluster.pb.h"
-#include "envoy/config/core/v3/substitution_format_string.pb.h"
-#include "envoy/config/listener/v3/listener.pb.h"
-#include "envoy/config/route/v3/route.pb.h"
-#include "envoy/extensions/filters/http/router/v3/router.pb.h"
-#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
-#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb.h"
-#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "filter/hcm_options.h"
 #include "route/options.h"
 #include "router/http_router.h"
 #include "router/tcp_proxy.h"
 #include "upstream/options.h"
+
+namespace google::protobuf {
+class Duration;
+class Struct;
+class Value;
+template <typename Element>
+class RepeatedPtrField;
+}  // namespace google::protobuf
+namespace envoy::type::v3 {
+class FractionalPercent;
+}
+namespace envoy::type::matcher::v3 {
+class RegexMatchAndSubstitute;
+class StringMatcher;
+}  // namespace envoy::type::matcher::v3
+namespace envoy::config::core::v3 {
+class Address;
+class BindConfig;
+class DataSource;
+class HeaderValueOption;
+class Http1ProtocolOptions;
+class HttpProtocolOptions;
+class SocketAddress;
+class SocketOption;
+class SubstitutionFormatString;
+class TcpKeepalive;
+class TransportSocket;
+}  // namespace envoy::config::core::v3
+namespace envoy::config::accesslog::v3 {
+class AccessLog;
+class AccessLogFilter;
+}  // namespace envoy::config::accesslog::v3
+namespace envoy::config::bootstrap::v3 {
+class Bootstrap;
+class LayeredRuntime;
+}  // namespace envoy::config::bootstrap::v3
+namespace envoy::config::cluster::v3 {
+class CircuitBreakers;
+class Cluster;
+}  // namespace envoy::config::cluster::v3
+namespace envoy::config::listener::v3 {
+class Filter;
+class FilterChain;
+class Listener;
+}  // namespace envoy::config::listener::v3
+namespace envoy::config::route::v3 {
+class HeaderMatcher;
+class RedirectAction;
+class RetryPolicy;
+class Route;
+class RouteAction;
+class RouteConfiguration;
+class RouteMatch;
+class VirtualHost;
+}  // namespace envoy::config::route::v3
+namespace envoy::extensions::filters::network::http_connection_manager::v3 {
+class HttpConnectionManager;
+}
+namespace envoy::extensions::filters::network::tcp_proxy::v3 {
+class TcpProxy;
+}
 
 namespace millrace::config {
 
@@ -44,9 +96,18 @@ class Translator {
   Translator(Diagnostics& diagnostics, const BuildContext& context) : diagnostics_(diagnostics), context_(context) {}
 
   std::shared_ptr<const Snapshot> bootstrap(const bootstrap_v3::Bootstrap& from);
+  // What turned out to have no effect, beyond what the table of supported fields knows.
+  std::vector<SupportNote> take_ignored() { return std::move(ignored_); }
 
  private:
   using Path = const std::string&;
+
+  // A key of layered_runtime; no key changes while the process runs, so a key's value is taken at translation.
+  struct RuntimeEntry {
+    const google::protobuf::Value* value = nullptr;
+    std::string path;
+    bool read = false;
+  };
 
   void error(Path path, std::string what, std::string hint = {}) {
     diagnostics_.error(path, std::move(what), std::move(hint));
@@ -55,19 +116,33 @@ class Translator {
     diagnostics_.warning(path, std::move(what), std::move(hint));
   }
 
+  // An error that only says what is missing: not when something there was already found at fault, which may be why.
+  void error_if_first(Path path, std::string what, std::string hint = {}) {
+    if (!diagnostics_.has_error_about(path)) error(path, std::move(what), std::move(hint));
+  }
+
+  // translate_runtime.cc
+  void runtime(const bootstrap_v3::LayeredRuntime& from, Snapshot& to);
+  void runtime_layer(const google::protobuf::Struct& from, const std::string& prefix, Path path, RuntimeLayer& to);
+  void note_unread_runtime_keys();
+  const google::protobuf::Value* runtime_value(std::string_view key);  // null: no such key
+  std::optional<double> runtime_number(std::string_view key);
+  std::optional<uint32_t> runtime_integer(std::string_view key);
+  route::Fraction fraction(const envoy::type::v3::FractionalPercent& from, std::string_view runtime_key);
+
   // translate_common.cc
   base::milliseconds duration(const google::protobuf::Duration& from);
   // false: an error was reported, or the field is not there.
-  template <class Message>
-  bool unpack(const google::protobuf::Any& any, Message& to, Path path) {
+  template <class Any, class Message>
+  bool unpack(const Any& any, Message& to, Path path) {
     if (any.UnpackTo(&to)) return true;
     error(path, fmt::format("cannot read the content of {}", any.type_url()));
     return false;
   }
   std::optional<net::Address> address(const core_v3::Address& from, Path path, bool port_zero_allowed);
+  std::optional<net::Address> socket_address(const core_v3::SocketAddress& from, Path path, bool port_zero_allowed);
   net::TcpKeepalive keepalive(const core_v3::TcpKeepalive& from);
-  std::vector<net::SocketOption> socket_options(
-      const google::protobuf::RepeatedPtrField<core_v3::SocketOption>& from);
+  std::vector<net::SocketOption> socket_options(const google::protobuf::RepeatedPtrField<core_v3::SocketOption>& from);
   std::string data_source(const core_v3::DataSource& from, Path path);
   route::StringMatch string_match(const envoy::type::matcher::v3::StringMatcher& from);
   route::HeaderMatch header_match(const route_v3::HeaderMatcher& from);
@@ -97,6 +172,9 @@ class Translator {
   std::optional<upstream::ClusterOptions> cluster(const cluster_v3::Cluster& from, Path path);
   void endpoints(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
+  void bind_config(const core_v3::BindConfig& from, upstream::ClusterOptions& to, Path path);
+  void one_locality_per_priority(const upstream::ClusterOptions& cluster, Path path);
+  void circuit_breaker_keys(upstream::ClusterOptions& to);
   void circuit_breakers(const cluster_v3::CircuitBreakers& from, upstream::ClusterOptions& to, Path path);
   void http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void common_http(const core_v3::HttpProtocolOptions& from, upstream::HttpOptions& to);
@@ -104,6 +182,7 @@ class Translator {
 
   // translate_listener.cc
   std::unique_ptr<const Listener> listener(const listener_v3::Listener& from, Path path);
+  void listener_addresses(const listener_v3::Listener& from, Listener& to, Path path);
   void filter_chain(const listener_v3::FilterChain& from, Listener& to, Path path);
   std::unique_ptr<const filter::NetworkFilterConfig> network_filter(const listener_v3::Filter& from,
                                                                     const Listener& listener, Path path);
@@ -120,6 +199,8 @@ class Translator {
 
   Diagnostics& diagnostics_;
   const BuildContext& context_;
+  std::map<std::string, RuntimeEntry, std::less<>> runtime_;
+  std::vector<SupportNote> ignored_;
   std::set<std::string, std::less<>> defined_clusters_;  // those with errors of their own too
   std::shared_ptr<const upstream::ClusterSet> clusters_;
 };

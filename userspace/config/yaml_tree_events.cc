@@ -256,6 +256,21 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
 }
 
+bool is_dots(std::string_view content) {
+  return content == "..." || content.starts_with("... ") || content == "- ...";
+}
+
+// The line, or the one before it that is not empty, holds nothing but "...", which YAML joins to what follows.
+Place find_dots(std::string_view text, Place place) {
+  for (uint32_t line = place.line; line > 0 && line + 8 > place.line; --line) {
+    const std::string_view whole = line_of(text, line);
+    const std::string_view content = trimmed(whole);
+    if (is_dots(content)) return {line, static_cast<uint16_t>(whole.find('.') + 1), place.file};
+    if (!content.empty() && line != place.line) break;
+  }
+  return {0, 0, place.file};
+}
+
 // yaml-cpp's own words are terse; where the line shows the reason, say it.
 void report_syntax(const YAML::Exception& error, std::string_view text, uint16_t file,
                    Diagnostics& diagnostics) {
@@ -265,12 +280,12 @@ void report_syntax(const YAML::Exception& error, std::string_view text, uint16_t
     place.column = static_cast<uint16_t>(std::min(error.mark.column + 1, 65535));
   }
   const std::string_view line = line_of(text, place.line);
-  const std::string_view content = trimmed(line);
+  const Place dots = find_dots(text, place);
   const std::string_view indent = line.substr(0, line.find_first_not_of(" \t"));
   if (indent.find('\t') != std::string_view::npos) {
     diagnostics.error_at(place, "", "a tab in the indentation", "YAML indents with spaces");
-  } else if (content == "..." || content.starts_with("... ") || content == "- ...") {
-    diagnostics.error_at(place, "", "'...' is a placeholder, not configuration", "write what it stands for");
+  } else if (dots.known()) {
+    diagnostics.error_at(dots, "", "'...' is a placeholder, not configuration", "write what it stands for");
   } else if (error.msg == "end of map not found" || error.msg == "illegal map value") {
     diagnostics.error_at(place, "", "YAML syntax: " + error.msg,
                          "look at the indentation and at the colons of this line and the one before");

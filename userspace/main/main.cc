@@ -123,7 +123,7 @@ class Daemon {
     };
     context_.runtime = [this] {
       std::vector<admin::RuntimeLayer> layers;
-      if (!server_.snapshot().static_runtime.empty()) layers.push_back({"static", server_.snapshot().static_runtime});
+      for (const config::RuntimeLayer& layer : server_.snapshot().runtime_layers) layers.push_back({layer.name, layer.values});
       return layers;
     };
     context_.config_dump = [this](const admin::ConfigDumpQuery& query) -> base::Result<std::string> {
@@ -131,7 +131,7 @@ class Daemon {
         return base::Error{base::ErrorCode::kUnsupported, base::Side::kInternal, 0,
                            "resource, mask and name_regex are not supported yet: ask for the whole dump"};
       }
-      return server_.snapshot().config_dump_json;
+      return server_.snapshot().config_dump_json();
     };
     context_.drain_listeners = [this](const admin::DrainRequest& request) {
       server_.drain_listeners(request.inbound_only ? server::Server::DrainScope::kInboundOnly

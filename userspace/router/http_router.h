@@ -35,6 +35,7 @@ class HttpRouterConfig final : public filter::HttpFilterConfig {
   explicit HttpRouterConfig(HttpRouterOptions options) : options_(std::move(options)) {}
   std::unique_ptr<filter::HttpFilter> instantiate(filter::WorkerContext& worker) const override;
   std::string_view name() const override { return "envoy.filters.http.router"; }
+  const HttpRouterOptions& options() const { return options_; }
 
  private:
   HttpRouterOptions options_;

@@ -64,6 +64,7 @@ Server::~Server() {
 }
 
 base::Result<void> Server::start() {
+  connections_.max = snapshot_->connections_max;
   stats::StatShard manager = listener_manager_stats_->main_shard();
   for (const auto& listener : snapshot_->listeners) {
     if (base::Result<void> bound = bind_listener(*listener); !bound.ok()) {

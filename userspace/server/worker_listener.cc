@@ -33,6 +33,11 @@ void WorkerListener::on_accept(int fd) {
     worker_.loop.backend().close(fd);
     return;
   }
+  if (global_.active.load(std::memory_order_relaxed) >= global_.max && !shared_.options->ignore_global_conn_limit) {
+    stats_.inc(ls::kDownstreamGlobalCxOverflow);
+    worker_.loop.backend().close(fd);
+    return;
+  }
   shared_.connections.fetch_add(1, std::memory_order_relaxed);
   global_.active.fetch_add(1, std::memory_order_relaxed);
   stats_.inc(ls::kDownstreamCxTotal);

@@ -25,6 +25,7 @@ struct SharedListener {
 // Connections of the whole process.
 struct GlobalConnections {
   std::atomic<int64_t> active{0};
+  int64_t max = INT64_MAX;  // set before the workers start
 };
 
 class WorkerListener final : public filter::ConnectionObserver {

@@ -52,7 +52,8 @@ std::string violations_in(const std::string& messages, std::string_view yaml) {
 }
 
 // The same for a message with one field f: its type ("TYPE_UINT32", or a message's name) and its rules.
-std::string violations(const std::string& type, const std::string& rules, std::string_view yaml, bool repeated = false) {
+std::string violations(const std::string& type, const std::string& rules, std::string_view yaml,
+                       bool repeated = false) {
   const bool scalar = type.starts_with("TYPE_");
   const std::string label = repeated ? "LABEL_REPEATED" : "LABEL_OPTIONAL";
   const std::string kind = scalar ? "type: " + type : "type: TYPE_MESSAGE type_name: '." + type + "'";
@@ -151,20 +152,24 @@ TEST(ValidateRules, CheckBytes) {
 
 TEST(ValidateRules, KnowTheFormsOfText) {
   const auto is = [](TextForm form, std::string_view text) { return has_form(text, form, true); };
-  for (const char* good : {"a", "example.com", "a-b.c", "1.2.3.4", "example.com."}) EXPECT_TRUE(is(TextForm::kHostname, good));
-  for (const char* bad : {"", ".", "-a", "a-.b", "a..b", "a_b", "a b", "[::1]"}) EXPECT_FALSE(is(TextForm::kHostname, bad));
+  for (const char* good : {"a", "example.com", "a-b.c", "1.2.3.4", "example.com."})
+    EXPECT_TRUE(is(TextForm::kHostname, good));
+  for (const char* bad : {"", ".", "-a", "a-.b", "a..b", "a_b", "a b", "[::1]"})
+    EXPECT_FALSE(is(TextForm::kHostname, bad));
   EXPECT_FALSE(is(TextForm::kHostname, std::string(64, 'a')));
   EXPECT_TRUE(is(TextForm::kIp, "10.0.0.1") && is(TextForm::kIp, "::1") && !is(TextForm::kIp, "10.0.0"));
   EXPECT_TRUE(is(TextForm::kIpv4, "10.0.0.1") && !is(TextForm::kIpv4, "::1"));
   EXPECT_TRUE(is(TextForm::kIpv6, "fe80::1") && !is(TextForm::kIpv6, "1.1.1.1"));
   EXPECT_TRUE(is(TextForm::kAddress, "::1") && is(TextForm::kAddress, "host") && !is(TextForm::kAddress, "a b"));
   EXPECT_TRUE(is(TextForm::kUri, "https://a.b/c?d=%20#e") && is(TextForm::kUri, "urn:x"));
-  for (const char* bad : {"/a", "a b:c", "://x", "1a:b", "http://%zz", ""}) EXPECT_FALSE(is(TextForm::kUri, bad)) << bad;
+  for (const char* bad : {"/a", "a b:c", "://x", "1a:b", "http://%zz", ""})
+    EXPECT_FALSE(is(TextForm::kUri, bad)) << bad;
   EXPECT_TRUE(is(TextForm::kUriRef, "/a") && !is(TextForm::kUriRef, "/a b"));
   EXPECT_TRUE(is(TextForm::kEmail, "a.b@example.com") && !is(TextForm::kEmail, "@b") && !is(TextForm::kEmail, "a"));
   EXPECT_TRUE(is(TextForm::kUuid, "123e4567-e89b-12d3-a456-426614174000") && !is(TextForm::kUuid, "123e4567"));
   for (const char* good : {"x-a", ":path", "A_b.c~"}) EXPECT_TRUE(is(TextForm::kHeaderName, good)) << good;
-  for (const char* bad : {"", ":", "a b", "a:b", "a\n", "\xc3\xa9"}) EXPECT_FALSE(is(TextForm::kHeaderName, bad)) << bad;
+  for (const char* bad : {"", ":", "a b", "a:b", "a\n", "\xc3\xa9"})
+    EXPECT_FALSE(is(TextForm::kHeaderName, bad)) << bad;
   EXPECT_TRUE(is(TextForm::kHeaderValue, "a b\tc") && is(TextForm::kHeaderValue, ""));
   EXPECT_FALSE(is(TextForm::kHeaderValue, "a\nb") || is(TextForm::kHeaderValue, "\x01"));
   // Without strict only what would break the message is refused.
@@ -176,7 +181,8 @@ TEST(ValidateRules, ApplyTheFormsOfText) {
   EXPECT_EQ(str("ip: true", "10.0.0"), "t.yaml:1:4: f: must be an IP address, '10.0.0' is not\n");
   EXPECT_EQ(str("hostname: true", "a_b"), "t.yaml:1:4: f: must be a host name, 'a_b' is not\n");
   EXPECT_EQ(str("uri: true", "/a"), "t.yaml:1:4: f: must be an absolute URI, '/a' is not\n");
-  EXPECT_EQ(str("well_known_regex: HTTP_HEADER_NAME", "a b"), "t.yaml:1:4: f: must be an HTTP header name, 'a b' is not\n");
+  EXPECT_EQ(str("well_known_regex: HTTP_HEADER_NAME", "a b"),
+            "t.yaml:1:4: f: must be an HTTP header name, 'a b' is not\n");
   EXPECT_EQ(str("well_known_regex: HTTP_HEADER_NAME strict: false", "a b"), "");
   EXPECT_NE(str("well_known_regex: HTTP_HEADER_VALUE", "a\\u0001"), "");
 }
@@ -214,8 +220,7 @@ TEST(ValidateRules, CountAndCompareTheItemsOfLists) {
   EXPECT_EQ(list("max_items: 1", "f: [a, b]"), "t.yaml:1:1: f: must have at most 1 entries, not 2\n");
   EXPECT_EQ(list("min_items: 2 ignore_empty: true", "{}"), "");
   EXPECT_EQ(list("unique: true", "f: [a, b]"), "");
-  EXPECT_EQ(list("unique: true", "f: [a, b, a]"),
-            "t.yaml:1:11: f[2]: the same as [0], and the items must differ\n");
+  EXPECT_EQ(list("unique: true", "f: [a, b, a]"), "t.yaml:1:11: f[2]: the same as [0], and the items must differ\n");
   EXPECT_EQ(list("items { string { min_len: 2 } }", "f: [ab, b]"),
             "t.yaml:1:9: f[1]: must be at least 2 characters long\n");
 }
@@ -223,11 +228,14 @@ TEST(ValidateRules, CountAndCompareTheItemsOfLists) {
 TEST(ValidateRules, CheckTheKeysAndValuesOfMaps) {
   const auto map = [](const std::string& rules, std::string_view yaml) {
     return violations_in(
-        "message_type { name: 'M' field { name: 'f' number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: '.t.M.FEntry'"
-        " options { [validate.rules] { map { " + rules + " } } } }"
-        " nested_type { name: 'FEntry' options { map_entry: true }"
-        "  field { name: 'key' number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }"
-        "  field { name: 'value' number: 2 label: LABEL_OPTIONAL type: TYPE_UINT32 } } }",
+        "message_type { name: 'M' field { name: 'f' number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: "
+        "'.t.M.FEntry'"
+        " options { [validate.rules] { map { " +
+            rules +
+            " } } } }"
+            " nested_type { name: 'FEntry' options { map_entry: true }"
+            "  field { name: 'key' number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }"
+            "  field { name: 'value' number: 2 label: LABEL_OPTIONAL type: TYPE_UINT32 } } }",
         yaml);
   };
   EXPECT_EQ(map("min_pairs: 1", "{}"), "t.yaml:1:1: f: must not be empty\n");
@@ -281,10 +289,12 @@ TEST(ValidateRules, RequireOneofs) {
 
 TEST(ValidateRules, KnowTheValuesOfEnums) {
   const auto enumeration = [](const std::string& rules, std::string_view yaml) {
-    return violations_in("enum_type { name: 'E' value { name: 'A' number: 0 } value { name: 'B' number: 1 } }"
-                         " message_type { name: 'M' field { name: 'f' number: 1 label: LABEL_OPTIONAL type: TYPE_ENUM"
-                         " type_name: '.t.E' options { [validate.rules] { enum { " + rules + " } } } } }",
-                         yaml);
+    return violations_in(
+        "enum_type { name: 'E' value { name: 'A' number: 0 } value { name: 'B' number: 1 } }"
+        " message_type { name: 'M' field { name: 'f' number: 1 label: LABEL_OPTIONAL type: TYPE_ENUM"
+        " type_name: '.t.E' options { [validate.rules] { enum { " +
+            rules + " } } } } }",
+        yaml);
   };
   EXPECT_EQ(enumeration("defined_only: true", "f: B"), "");
   EXPECT_EQ(enumeration("defined_only: true", "f: 7"), "t.yaml:1:4: f: 7 is not a value of E\n");
@@ -310,7 +320,8 @@ TEST(ValidateRules, GoIntoAny) {
 }
 
 TEST(ValidateRules, DoNotRepeatWhatIsKnownToBeWrong) {
-  const Loaded loaded = load_message_text("envoy.config.route.v3.RouteMatch", "prefix: 80\n", "t.yaml", ConfigFormat::kYaml);
+  const Loaded loaded =
+      load_message_text("envoy.config.route.v3.RouteMatch", "prefix: 80\n", "t.yaml", ConfigFormat::kYaml);
   EXPECT_EQ(loaded.diagnostics().to_string(),
             "t.yaml:1:9: prefix: a string is expected, not the number 80; put it in quotes: \"80\"\n");
 }
