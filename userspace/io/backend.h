@@ -93,6 +93,7 @@ struct UringOptions {
   uint32_t buffer_bytes = 16 * 1024;  // of one receive buffer
   uint32_t ring_buffers = 512;        // receive buffers offered to the kernel at a time (power of two)
   uint64_t buffer_bytes_max = 256ull << 20;  // all receive buffers of this loop; beyond it reading waits
+  bool bundles = true;                // one completion for several buffers, where the kernel can (6.10)
 };
 
 // Must be called on the thread that will use it. Error kUnsupported says in one sentence why io_uring is refused here

@@ -52,22 +52,26 @@ void TimerWheel::collect(uint64_t to, Slot& due) {
 
 void TimerWheel::advance() {
   const uint64_t to = tick_of(now_);
-  if (to <= tick_) return;
-  Slot due;
-  collect(to, due);
-  tick_ = to;
-  while (Timer* timer = due.pop_front()) {
-    if (timer->deadline_ms_ == Timer::kNever) continue;
-    if (timer->deadline_ms_ > to) {
-      link(*timer);
-      continue;
+  // From one occupied slot to the next, so that timers fire in the order of their deadlines however far this goes.
+  while (tick_ < to) {
+    const uint64_t step = std::min(next_tick(), to);
+    Slot due;
+    collect(step, due);
+    tick_ = step;
+    while (Timer* timer = due.pop_front()) {
+      if (timer->deadline_ms_ == Timer::kNever) continue;
+      if (timer->deadline_ms_ > step) {
+        link(*timer);
+        continue;
+      }
+      timer->deadline_ms_ = Timer::kNever;
+      timer->fire_(timer);
     }
-    timer->deadline_ms_ = Timer::kNever;
-    timer->fire_(timer);
   }
 }
 
-base::nanoseconds TimerWheel::until_next(base::MonotonicTime now) const {
+// The first tick at which a slot comes up that may have timers; UINT64_MAX: none.
+uint64_t TimerWheel::next_tick() const {
   uint64_t next = UINT64_MAX;
   for (int level = 0; level < kLevels; ++level) {
     if (occupied_[level] == 0) continue;
@@ -76,6 +80,11 @@ base::nanoseconds TimerWheel::until_next(base::MonotonicTime now) const {
     const uint64_t ahead = std::rotr(occupied_[level], static_cast<int>((current + 1) & (kSlots - 1)));
     next = std::min(next, (current + 1 + static_cast<uint64_t>(std::countr_zero(ahead))) << shift);
   }
+  return next;
+}
+
+base::nanoseconds TimerWheel::until_next(base::MonotonicTime now) const {
+  const uint64_t next = next_tick();
   if (next == UINT64_MAX) return base::nanoseconds::max();
   const base::MonotonicTime at = start_ + base::milliseconds(next);
   return at <= now ? base::nanoseconds(0) : std::chrono::duration_cast<base::nanoseconds>(at - now);

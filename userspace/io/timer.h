@@ -55,7 +55,8 @@ class TimerWheel {
   explicit TimerWheel(base::MonotonicTime start) : start_(start) {}
 
   void set_now(base::MonotonicTime now) { now_ = now; }
-  // Fires what is due at now(). Timers armed by the callbacks fire at the next call at the earliest.
+  // Fires what is due at now(), in the order of the deadlines. Timers armed by the callbacks fire at the next call at the
+  // earliest.
   void advance();
   // How long the loop may sleep; nanoseconds::max() when no timer is linked.
   base::nanoseconds until_next(base::MonotonicTime now) const;
@@ -72,6 +73,7 @@ class TimerWheel {
     return static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(t - start_).count());
   }
   void link(Timer& timer);
+  uint64_t next_tick() const;
   void collect(uint64_t to, Slot& due);
 
   base::MonotonicTime start_;

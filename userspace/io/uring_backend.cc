@@ -308,7 +308,7 @@ Result<void> UringBackend::open(const UringOptions& options) {
   if (Result<void> opened = pool_.open(&ring_, options, &stats_); !opened.ok()) return opened;
   wake_fd_ = eventfd(0, EFD_CLOEXEC);
   if (wake_fd_ < 0) return Error::from_errno(errno, "cannot create an eventfd");
-  bundles_ = probe_bundles().ok();
+  bundles_ = options.bundles && probe_bundles().ok();
   arm_wake();
   return {};
 }
