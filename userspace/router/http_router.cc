@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "router/reply_text.h"
 #include "stats/schema_cluster.h"
 #include "stats/schema_http.h"
+#include "upstream/connection_account.h"
 #include "upstream/http1_pool.h"
 
 namespace millrace::router {
@@ -64,7 +66,7 @@ void HttpRouter::begin(filter::HttpStream& stream) {
   body_bytes_ = 0;
   attempts_ = stale_retries_ = 0;
   request_ended_ = has_trailers_ = replayable_ = holds_retry_ = retried_ = false;
-  paused_request_ = upstream_full_ = downstream_full_ = false;
+  paused_request_ = upstream_full_ = downstream_full_ = fresh_ = false;
 }
 
 void HttpRouter::end() {
@@ -75,6 +77,7 @@ void HttpRouter::end() {
   back_off_.disarm();
   disarm_attempt();
   release_retry();
+  connection_info_.reset();
   unsent_.clear();
   replay_.clear();
 }
@@ -179,8 +182,9 @@ void HttpRouter::start_attempt() {
   info.upstream.attempt_count = attempts_;
   upstream::LbContext context;
   const route::RetryPolicy& policy = route_->retry_policy->options();
-  if (policy.previous_hosts && !tried_.empty()) {
-    context.previous_hosts = tried_;
+  if (attempts_ > 1) {
+    if (policy.previous_hosts) context.previous_hosts = tried_;
+    context.omit_canary_hosts = policy.omit_canary_hosts;
     context.host_selection_attempts = policy.host_selection_retry_max_attempts;
   }
   host_ = cluster_->choose(context);
@@ -200,7 +204,9 @@ void HttpRouter::start_attempt() {
   Http1Pool* pool = cluster_->http1_pool(*host_, priority());
   state_ = State::kWaiting;
   info.upstream.connect_start = worker_.loop.now();
-  switch (pool != nullptr ? pool->start(*request_) : Http1Pool::Start::kOverflow) {
+  // What lies idle below a connection that was stale has lain there for longer.
+  const bool fresh = std::exchange(fresh_, false);
+  switch (pool != nullptr ? pool->start(*request_, fresh) : Http1Pool::Start::kOverflow) {
     case Http1Pool::Start::kReady: return send_request();
     case Http1Pool::Start::kPending: return;
     case Http1Pool::Start::kOverflow: return fail(Reset{ResetReason::kOverflow});
@@ -216,6 +222,7 @@ void HttpRouter::send_request() {
   info.pool_ready = attempt_start_;
   if (!stream::is_set(info.first_tx)) info.first_tx = attempt_start_;
   info.protocol = stream::Protocol::kHttp11;
+  if (!stream_->options().access_logs.empty()) note_connection();
   response_headers_->clear();
   stream_->response_trailers().clear();
   const bool headers_only = request_ended_ && unsent_.empty() && !has_trailers_;
@@ -236,6 +243,12 @@ void HttpRouter::send_request() {
     info.last_tx = attempt_start_;
     arm_per_try_timers();
   }
+}
+
+// Access logs may name the upstream connection; it is kept until the stream's last line is written.
+void HttpRouter::note_connection() {
+  connection_info_ = request_->connection_info();
+  stream_->info().upstream.connection = connection_info_.get();
 }
 
 HttpFilterStatus HttpRouter::on_request_data(base::Buffer& data, bool end_stream) {
@@ -460,14 +473,14 @@ void HttpRouter::fail(const Reset& reset) {
 }
 
 // The upstream closed a kept connection while our request was on its way: nobody has seen the request (RFC 9112 section
-// 9.3.1). Costs none of the policy's retries, and not more
-// than a few times: the next connection may be a kept one again.
+// 9.3.1). Costs none of the policy's retries, and not more than a few times.
 bool HttpRouter::retry_stale(const Reset& reset) {
   if (!reset.stale_connection || stale_retries_ >= kStaleRetriesMax || !replayable_ || !idempotent() ||
       reset.response_started) {
     return false;
   }
   ++stale_retries_;
+  fresh_ = true;
   begin_retry(base::milliseconds(0));
   return true;
 }

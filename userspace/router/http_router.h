@@ -70,6 +70,7 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   bool choose_cluster();
   void start_attempt();
   void send_request();
+  void note_connection();
   void send_body(base::Buffer& data, bool end_stream);
   void on_request_complete();
   void arm_per_try_timers();
@@ -104,6 +105,7 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   State state_ = State::kIdle;
   std::unique_ptr<upstream::UpstreamRequest> request_;
   http::HeaderMap* response_headers_ = nullptr;
+  std::shared_ptr<const upstream::UpstreamConnectionInfo> connection_info_;  // only with access logs
   route::RetryState retry_state_;
   route::Timeouts timeouts_;
   base::Buffer unsent_;        // what came while there was no connection
@@ -123,6 +125,7 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   bool paused_request_ = false;    // we stopped the client: too much waits for a connection
   bool upstream_full_ = false;     // we stopped the client: the upstream takes no more
   bool downstream_full_ = false;
+  bool fresh_ = false;             // the next attempt takes no idle connection
   io::TimerOf<&HttpRouter::on_timeout> timeout_;
   io::TimerOf<&HttpRouter::on_per_try_timeout> per_try_;
   io::TimerOf<&HttpRouter::on_per_try_idle> per_try_idle_;
