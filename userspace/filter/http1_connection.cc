@@ -55,9 +55,8 @@ Http1Connection::~Http1Connection() = default;
 
 void Http1Connection::start() {
   const HcmOptions& o = hcm_.options();
-  if (o.idle_timeout.count() > 0) idle_.arm(o.idle_timeout);
+  arm_idle();
   if (o.max_connection_duration.count() > 0) max_duration_.arm(o.max_connection_duration);
-  if (hcm_.draining()) drain();
   connection_->start();
 }
 
@@ -114,17 +113,11 @@ bool Http1Connection::parse_some() {
     return false;
   }
   if (paused_ || (stream_begun_ && (request_complete_ || upgrade_))) return false;
-  base::Buffer body;
   if (stream_ == nullptr) {
-    if (parser_.ended()) {
-      // The request before was answered with its last byte: its end belongs to no stream, least of all to the next.
-      http::HeaderMap none;
-      [[maybe_unused]] const Http1Parser::Event complete = parser_.next(in, none, body);
-      MILLRACE_DCHECK(complete == Http1Parser::Event::kComplete);
-    }
     if (in.empty()) return false;
     begin_stream();
   }
+  base::Buffer body;
   http::HeaderMap& map = stream_begun_ ? stream_->request_trailers() : stream_->request_headers();
   switch (parser_.next(in, map, body)) {
     case Http1Parser::Event::kNeedMore:
@@ -132,11 +125,14 @@ bool Http1Connection::parse_some() {
       return false;
     case Http1Parser::Event::kHeaders: on_headers_complete(); return true;
     case Http1Parser::Event::kData: {
-      const bool end = parser_.ended();
+      const bool end = take_end();
       stream_->on_request_data(body, end);
       return true;
     }
-    case Http1Parser::Event::kTrailers: stream_->on_request_trailers(); return true;
+    case Http1Parser::Event::kTrailers:
+      take_end();
+      stream_->on_request_trailers();
+      return true;
     case Http1Parser::Event::kComplete: {
       request_complete_ = true;
       // A chunked body without trailers ends here, with nothing before it that said so.
@@ -149,6 +145,16 @@ bool Http1Connection::parse_some() {
     case Http1Parser::Event::kError: on_parse_error(); return false;
   }
   return false;
+}
+
+// Whether the request ends with the event at hand. Takes the parser's kComplete along, so that nothing of this request is
+// left over for the next one.
+bool Http1Connection::take_end() {
+  if (!parser_.ended()) return false;
+  base::Buffer nothing;
+  (void)parser_.next(connection_->input(), stream_->request_trailers(), nothing);
+  request_complete_ = true;
+  return true;
 }
 
 void Http1Connection::begin_stream() {
@@ -166,7 +172,12 @@ void Http1Connection::begin_stream() {
 void Http1Connection::drop_pristine_stream() {
   hcm_.recycle(std::move(stream_));
   header_timer_.disarm();
-  if (hcm_.options().idle_timeout.count() > 0) idle_.arm(hcm_.options().idle_timeout);
+  arm_idle();
+}
+
+void Http1Connection::arm_idle() {
+  if (draining_ || hcm_.draining()) return idle_.arm(kDrainIdleGrace);
+  if (const base::milliseconds limit = hcm_.options().idle_timeout; limit.count() > 0) idle_.arm(limit);
 }
 
 void Http1Connection::on_headers_complete() {
@@ -184,8 +195,10 @@ void Http1Connection::on_headers_complete() {
     if (!close_after_) hcm_.stats().inc(hs::kDownstreamCxMaxRequestsReached);
     close_after_ = true;
   }
-  upgrade_ = parser_.upgrade() || parser_.connect();
-  stream.on_request_headers(parser_.ended(), upgrade_, parser_.expect_continue());
+  // A request with a body is not upgraded: a server may ignore Upgrade (RFC 9110 section 7.8), and where the body ends
+  // must be known when it does.
+  upgrade_ = (parser_.upgrade() && !parser_.has_body()) || parser_.connect();
+  stream.on_request_headers(take_end(), upgrade_, parser_.expect_continue());
 }
 
 void Http1Connection::on_parse_error() {
@@ -215,7 +228,7 @@ void Http1Connection::resume_request(HttpStream&) {
 // ---- responses
 
 void Http1Connection::encode_informational(HttpStream&, const http::HeaderMap& headers) {
-  if (connection_ == nullptr) return;
+  if (connection_ == nullptr || !parser_.http_11()) return;  // HTTP/1.0 knows none
   if (!http::write_response_head(headers, {}, {.proper_case = hcm_.options().proper_case_headers},
                                  connection_->output())) {
     return;
@@ -269,7 +282,8 @@ void Http1Connection::encode_headers(HttpStream& stream, http::HeaderMap& header
     headers.set_view(Header::kConnection, "keep-alive");
   }
   if (!http::write_response_head(headers, wire,
-                                 {.proper_case = hcm_.options().proper_case_headers, .http_10 = false},
+                                 {.proper_case = hcm_.options().proper_case_headers,
+                                  .http_10 = stream.info().protocol == stream::Protocol::kHttp10},
                                  connection_->output())) {
     return close(net::CloseMode::kFlush, false);  // a status that cannot be written: nothing else can be said
   }
@@ -321,7 +335,7 @@ void Http1Connection::on_stream_over(HttpStream& stream) {
     close(net::CloseMode::kFlushDelay, false);
     return;
   }
-  if (hcm_.options().idle_timeout.count() > 0) idle_.arm(hcm_.options().idle_timeout);
+  arm_idle();
   if (in_process_) return;
   if (input_paused_) {  // nothing is delivered while reading is paused
     input_paused_ = false;
@@ -395,7 +409,7 @@ void Http1Connection::close(net::CloseMode mode, bool remote) {
 
 void Http1Connection::drain() {
   draining_ = true;
-  if (stream_ == nullptr) idle_.arm(kDrainIdleGrace);
+  if (stream_ == nullptr) arm_idle();
 }
 
 void Http1Connection::close_now() {
@@ -407,7 +421,7 @@ void Http1Connection::close_now() {
 
 void Http1Connection::on_idle() {
   if (stream_ != nullptr) return;
-  if (!draining_) hcm_.stats().inc(hs::kDownstreamCxIdleTimeout);
+  if (!draining_ && !hcm_.draining()) hcm_.stats().inc(hs::kDownstreamCxIdleTimeout);
   close(net::CloseMode::kFlushDelay, false);
 }
 
@@ -417,7 +431,7 @@ void Http1Connection::on_header_timeout() {
   close_after_ = true;
   request_complete_ = true;
   stream_begun_ = true;
-  stream_->on_codec_error(408, "request_header_timeout");
+  stream_->on_header_timeout();
 }
 
 void Http1Connection::on_max_duration() {

@@ -53,6 +53,7 @@ class Http1Connection final : public net::ConnectionHandler,
 
   void process();
   bool parse_some();
+  bool take_end();
   void begin_stream();
   void drop_pristine_stream();
   void on_headers_complete();
@@ -61,6 +62,7 @@ class Http1Connection final : public net::ConnectionHandler,
   bool must_close(HttpStream& stream) const;
   void update_byte_counts();
   void close(net::CloseMode mode, bool remote);
+  void arm_idle();
   void on_idle();
   void on_header_timeout();
   void on_max_duration();

@@ -1,7 +1,8 @@
 // The contract of HTTP filters. A chain of them stands between the codec and the last one, the router. Requests pass first
 // to last, responses last to first. A filter serves one stream at a time and is reused for the next: begin() and end()
-// bracket a stream. kStop holds the message at this filter: it goes on with HttpStream::continue_request() (or
-// continue_response()), body bytes that arrive meanwhile wait in the stream. Thread: the worker's.
+// bracket a stream. kStop, at any part of a message, holds it at this filter: it goes on with
+// HttpStream::continue_request() (or continue_response()), and what arrives meanwhile waits in the stream. Every filter
+// sees every part once. Thread: the worker's.
 #pragma once
 #include <memory>
 

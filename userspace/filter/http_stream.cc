@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <utility>
 
 #include "filter/hcm_worker.h"
 #include "filter/request_headers.h"
@@ -40,9 +41,12 @@ void HttpStream::begin(StreamCodec& codec) {
   held_response_.clear();
   route_ = nullptr;
   request_stopped_ = response_stopped_ = kNotStopped;
+  request_seen_ = response_seen_ = request_heads_ = 0;
   request_pauses_ = 0;
-  begun_ = route_known_ = request_begun_ = request_ended_ = request_trailers_pending_ = false;
+  begun_ = route_known_ = request_begun_ = request_ended_ = false;
+  request_trailers_pending_ = request_trailers_seen_ = false;
   response_started_ = response_ended_ = response_end_pending_ = local_reply_ = false;
+  response_trailers_pending_ = response_trailers_seen_ = false;
   head_request_ = upgrade_requested_ = over_ = false;
   io::Loop& loop = hcm_.worker().loop;
   random_ = loop.prng().next();
@@ -133,14 +137,19 @@ bool HttpStream::prepare_request() {
 void HttpStream::pass_request_headers(size_t from) {
   const bool end = request_ended_ && held_request_.empty() && !request_trailers_pending_;
   for (size_t i = from; i < filters_.size(); ++i) {
+    request_heads_ = i + 1;
     const HttpFilterStatus status = filters_[i]->on_request_headers(request_headers_, end);
     if (over_ || local_reply_) return;
-    if (status == HttpFilterStatus::kStop && i + 1 < filters_.size()) {
-      request_stopped_ = i;
-      pause_request();
-      return;
-    }
+    if (status == HttpFilterStatus::kStop && i + 1 < filters_.size()) return stop_request(i, nullptr);
   }
+}
+
+// Filter `at` holds the request, with these bytes of it in hand.
+void HttpStream::stop_request(size_t at, base::Buffer* seen) {
+  request_stopped_ = at;
+  if (seen != nullptr) held_request_.move_from(*seen);
+  request_seen_ = held_request_.size();
+  pause_request();
 }
 
 void HttpStream::on_request_data(base::Buffer& data, bool end_stream) {
@@ -156,19 +165,16 @@ void HttpStream::on_request_data(base::Buffer& data, bool end_stream) {
     data.clear();
     return maybe_finish();
   }
-  if (request_stopped_ != kNotStopped) return held_request_.move_from(data);
   pass_request_data(0, data, end_stream);
 }
 
 void HttpStream::pass_request_data(size_t from, base::Buffer& data, bool end_stream) {
   for (size_t i = from; i < filters_.size(); ++i) {
+    if (i == request_stopped_) return held_request_.move_from(data);
     const HttpFilterStatus status = filters_[i]->on_request_data(data, end_stream);
     if (over_ || local_reply_) return;
-    if (status == HttpFilterStatus::kStop && i + 1 < filters_.size()) {
-      request_stopped_ = i;
-      held_request_.move_from(data);
-      pause_request();
-      return;
+    if (status == HttpFilterStatus::kStop && i + 1 < filters_.size() && request_stopped_ == kNotStopped) {
+      return stop_request(i, &data);
     }
   }
   maybe_finish();
@@ -181,36 +187,48 @@ void HttpStream::on_request_trailers() {
   info_.request_end = hcm_.worker().loop.now();
   request_timer_.disarm();
   if (local_reply_ || !request_begun_) return maybe_finish();
-  if (request_stopped_ != kNotStopped) {
-    request_trailers_pending_ = true;
-    return;
-  }
   pass_request_trailers(0);
 }
 
 void HttpStream::pass_request_trailers(size_t from) {
   for (size_t i = from; i < filters_.size(); ++i) {
-    filters_[i]->on_request_trailers(request_trailers_);
+    if (i == request_stopped_) {
+      request_trailers_pending_ = true;
+      return;
+    }
+    const HttpFilterStatus status = filters_[i]->on_request_trailers(request_trailers_);
     if (over_ || local_reply_) return;
+    if (status == HttpFilterStatus::kStop && i + 1 < filters_.size()) {
+      request_trailers_pending_ = request_trailers_seen_ = true;
+      return stop_request(i, nullptr);
+    }
   }
   maybe_finish();
 }
 
+// Every filter sees every part of the message once: what the one that stopped has had goes on behind it, what came later
+// begins with it.
 void HttpStream::continue_request() {
   if (over_ || request_stopped_ == kNotStopped) return;
-  const size_t next = request_stopped_ + 1;
+  const size_t at = request_stopped_;
   request_stopped_ = kNotStopped;
+  const size_t seen_bytes = std::exchange(request_seen_, 0);
   resume_request();
-  pass_request_headers(next);
-  if (over_ || local_reply_ || request_stopped_ != kNotStopped) return;
-  if (!held_request_.empty() || (request_ended_ && !request_trailers_pending_)) {
-    base::Buffer data(std::move(held_request_));
-    if (!data.empty()) pass_request_data(next, data, request_ended_ && !request_trailers_pending_);
+  const bool head = request_heads_ == at + 1;
+  const bool headers_only = request_ended_ && held_request_.empty() && !request_trailers_pending_;
+  if (head) {
+    pass_request_headers(at + 1);
+    if (headers_only) return;
   }
-  if (!over_ && !local_reply_ && request_trailers_pending_ && request_stopped_ == kNotStopped) {
-    request_trailers_pending_ = false;
-    pass_request_trailers(next);
+  const auto running = [&] { return !over_ && !local_reply_; };
+  base::Buffer later(std::move(held_request_)), seen;
+  seen.move_from(later, seen_bytes);
+  const bool trailers = std::exchange(request_trailers_pending_, false);
+  if (running() && (!seen.empty() || headers_only)) {
+    pass_request_data(at + 1, seen, request_ended_ && !trailers && later.empty());
   }
+  if (running() && !later.empty()) pass_request_data(at, later, request_ended_ && !trailers);
+  if (running() && trailers) pass_request_trailers(request_trailers_seen_ ? at + 1 : at);
 }
 
 void HttpStream::pause_request() {
@@ -227,16 +245,21 @@ void HttpStream::resume_request() {
 }
 
 void HttpStream::on_codec_error(unsigned status, std::string_view details) {
+  info_.flags.set(ResponseFlag::kDownstreamProtocolError);
+  refuse(status, http::status_text(status), details);
+}
+
+void HttpStream::on_header_timeout() { refuse(408, "request header timeout", "request_header_timeout"); }
+
+void HttpStream::refuse(unsigned status, std::string_view body, std::string_view details) {
   if (!begun_) {
     stats().inc(hs::kDownstreamRqTotal);
     stats().inc(hs::kRqTotal);
     stats().gauge_add(hs::kDownstreamRqActive);
     begun_ = true;
   }
-  info_.flags.set(ResponseFlag::kDownstreamProtocolError);
   request_ended_ = true;
-  send_local_reply(status, details == "request_header_timeout" ? "request header timeout" : http::status_text(status),
-                   details);
+  send_local_reply(status, body, details);
 }
 
 void HttpStream::on_downstream_reset(ResponseFlag flag, std::string_view details) {
@@ -286,6 +309,7 @@ void HttpStream::pass_response_headers(size_t from, bool end_stream) {
 void HttpStream::send_headers(bool end_stream) {
   finish_response_headers();
   response_started_ = true;
+  request_timer_.disarm();
   info_.first_downstream_tx = hcm_.worker().loop.now();
   if (upgrade_requested_ && info_.response_code != 101 &&
       !(info_.response_code / 100 == 2 && request_headers_.get(Header::kMethod) == "CONNECT")) {
@@ -327,15 +351,25 @@ void HttpStream::count_response_code(unsigned code) {
 void HttpStream::respond_data(base::Buffer& data, bool end_stream) {
   if (over_) return data.clear();
   touch();
-  if (response_stopped_ != kNotStopped) {
-    held_response_.move_from(data);
-    response_end_pending_ |= end_stream;
-    return;
-  }
-  for (size_t i = filters_.size() - 1; i-- > 0;) {
+  pass_response_data(filters_.size() - 1, data, end_stream);
+}
+
+void HttpStream::pass_response_data(size_t from, base::Buffer& data, bool end_stream) {
+  for (size_t i = from; i-- > 0;) {
+    if (i == response_stopped_) {
+      held_response_.move_from(data);
+      response_end_pending_ |= end_stream;
+      return;
+    }
     const HttpFilterStatus status = filters_[i]->on_response_data(data, end_stream);
     if (over_) return;
-    if (status == HttpFilterStatus::kStop) return;  // the filter keeps the bytes and gives them back itself
+    if (status == HttpFilterStatus::kStop && response_stopped_ == kNotStopped) {
+      response_stopped_ = i;
+      held_response_.move_from(data);
+      response_seen_ = held_response_.size();
+      response_end_pending_ = end_stream;
+      return;
+    }
   }
   info_.bytes_sent += data.size();
   info_.last_downstream_tx = hcm_.worker().loop.now();
@@ -347,24 +381,45 @@ void HttpStream::respond_data(base::Buffer& data, bool end_stream) {
 void HttpStream::respond_trailers() {
   if (over_) return;
   touch();
-  for (size_t i = filters_.size() - 1; i-- > 0;) {
-    filters_[i]->on_response_trailers(response_trailers_);
+  pass_response_trailers(filters_.size() - 1);
+}
+
+void HttpStream::pass_response_trailers(size_t from) {
+  for (size_t i = from; i-- > 0;) {
+    if (i == response_stopped_) {
+      response_trailers_pending_ = true;
+      return;
+    }
+    const HttpFilterStatus status = filters_[i]->on_response_trailers(response_trailers_);
     if (over_) return;
+    if (status == HttpFilterStatus::kStop) {
+      response_stopped_ = i;
+      response_trailers_pending_ = response_trailers_seen_ = true;
+      return;
+    }
   }
   response_ended_ = true;
   codec_->encode_trailers(*this, response_trailers_);
   maybe_finish();
 }
 
+// See continue_request(); the head waits as long as the codec has not been given it.
 void HttpStream::continue_response() {
   if (over_ || response_stopped_ == kNotStopped) return;
-  const size_t next = response_stopped_;
+  const size_t at = response_stopped_;
   response_stopped_ = kNotStopped;
-  const bool end = response_end_pending_ && held_response_.empty();
-  pass_response_headers(next, end);
-  if (over_ || end || response_stopped_ != kNotStopped || held_response_.empty()) return;
-  base::Buffer data(std::move(held_response_));
-  respond_data(data, response_end_pending_);
+  const bool end = std::exchange(response_end_pending_, false);
+  const bool trailers = std::exchange(response_trailers_pending_, false);
+  base::Buffer later(std::move(held_response_)), seen;
+  seen.move_from(later, std::exchange(response_seen_, 0));
+  const bool nothing_held = later.empty() && seen.empty();
+  if (!response_started_) {
+    pass_response_headers(at, end && nothing_held);
+    if (nothing_held && !trailers) return;
+  }
+  if (!over_ && (!seen.empty() || (end && nothing_held))) pass_response_data(at, seen, end && later.empty());
+  if (!over_ && !later.empty()) pass_response_data(at + 1, later, end);
+  if (!over_ && trailers) pass_response_trailers(response_trailers_seen_ ? at : at + 1);
 }
 
 void HttpStream::send_local_reply(unsigned code, std::string_view body, std::string_view details, ExtraHeaders extra,
@@ -372,6 +427,10 @@ void HttpStream::send_local_reply(unsigned code, std::string_view body, std::str
   if (over_) return;
   if (response_started_) return reset_response(details);
   local_reply_ = true;
+  response_stopped_ = kNotStopped;  // an answer that a filter holds is dropped
+  held_response_.clear();
+  response_seen_ = 0;
+  response_end_pending_ = response_trailers_pending_ = false;
   info_.response_code_details = details;
   info_.response_code = static_cast<uint16_t>(code);
   response_headers_.clear();

@@ -63,6 +63,7 @@ class HttpStream {
   void on_request_trailers();
   // The codec refuses the request: answer and be done. Headers may be absent.
   void on_codec_error(unsigned status, std::string_view details);
+  void on_header_timeout();
   // The client went away.
   void on_downstream_reset(stream::ResponseFlag flag, std::string_view details);
   void on_downstream_above_high_watermark();
@@ -114,6 +115,10 @@ class HttpStream {
   void pass_request_data(size_t from, base::Buffer& data, bool end_stream);
   void pass_request_trailers(size_t from);
   void pass_response_headers(size_t from, bool end_stream);
+  void pass_response_data(size_t from, base::Buffer& data, bool end_stream);
+  void pass_response_trailers(size_t from);
+  void stop_request(size_t at, base::Buffer* seen);
+  void refuse(unsigned status, std::string_view body, std::string_view details);
   void send_headers(bool end_stream);
   void finish_response_headers();
   void touch() { if (idle_timeout_.count() > 0) idle_.arm(idle_timeout_); }
@@ -133,19 +138,23 @@ class HttpStream {
   net::Address trusted_address_;
   const route::Route* route_ = nullptr;
   uint64_t random_ = 0;
+  // What waits at a filter that said kStop; the first seen bytes it has had already.
   base::Buffer held_request_, held_response_;
+  size_t request_seen_ = 0, response_seen_ = 0;
   size_t request_stopped_ = kNotStopped;   // the filter that holds the request
   size_t response_stopped_ = kNotStopped;
+  size_t request_heads_ = 0;               // filters that were given the request's head
   base::milliseconds idle_timeout_{0};
   uint16_t request_pauses_ = 0;
   bool begun_ = false;
   bool route_known_ = false;
   bool request_begun_ = false;       // headers were accepted and are being passed on
   bool request_ended_ = false;
-  bool request_trailers_pending_ = false;
+  bool request_trailers_pending_ = false, request_trailers_seen_ = false;
   bool response_started_ = false;    // headers were given to the codec
   bool response_ended_ = false;
   bool response_end_pending_ = false;
+  bool response_trailers_pending_ = false, response_trailers_seen_ = false;
   bool local_reply_ = false;
   bool head_request_ = false;
   bool upgrade_requested_ = false;
