@@ -113,17 +113,11 @@ bool Http1Connection::parse_some() {
     return false;
   }
   if (paused_ || (stream_begun_ && (request_complete_ || upgrade_))) return false;
-  base::Buffer body;
   if (stream_ == nullptr) {
-    if (parser_.ended()) {
-      // The request before was answered with its last byte: its end belongs to no stream, least of all to the next.
-      http::HeaderMap none;
-      [[maybe_unused]] const Http1Parser::Event complete = parser_.next(in, none, body);
-      MILLRACE_DCHECK(complete == Http1Parser::Event::kComplete);
-    }
     if (in.empty()) return false;
     begin_stream();
   }
+  base::Buffer body;
   http::HeaderMap& map = stream_begun_ ? stream_->request_trailers() : stream_->request_headers();
   switch (parser_.next(in, map, body)) {
     case Http1Parser::Event::kNeedMore:

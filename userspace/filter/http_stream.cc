@@ -44,7 +44,7 @@ void HttpStream::begin(StreamCodec& codec) {
   request_seen_ = response_seen_ = request_heads_ = 0;
   request_pauses_ = 0;
   begun_ = route_known_ = request_begun_ = request_ended_ = false;
-  request_trailers_pending_ = request_trailers_seen_ = false;
+  request_trailers_pending_ = request_trailers_seen_ = stop_paused_ = false;
   response_started_ = response_ended_ = response_end_pending_ = local_reply_ = false;
   response_trailers_pending_ = response_trailers_seen_ = false;
   head_request_ = upgrade_requested_ = over_ = false;
@@ -149,7 +149,8 @@ void HttpStream::stop_request(size_t at, base::Buffer* seen) {
   request_stopped_ = at;
   if (seen != nullptr) held_request_.move_from(*seen);
   request_seen_ = held_request_.size();
-  pause_request();
+  stop_paused_ = !request_ended_;  // else there is nothing to read, but that the client goes away
+  if (stop_paused_) pause_request();
 }
 
 void HttpStream::on_request_data(base::Buffer& data, bool end_stream) {
@@ -213,7 +214,7 @@ void HttpStream::continue_request() {
   const size_t at = request_stopped_;
   request_stopped_ = kNotStopped;
   const size_t seen_bytes = std::exchange(request_seen_, 0);
-  resume_request();
+  if (std::exchange(stop_paused_, false)) resume_request();
   const bool head = request_heads_ == at + 1;
   const bool headers_only = request_ended_ && held_request_.empty() && !request_trailers_pending_;
   if (head) {

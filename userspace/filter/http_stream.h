@@ -151,6 +151,7 @@ class HttpStream {
   bool request_begun_ = false;       // headers were accepted and are being passed on
   bool request_ended_ = false;
   bool request_trailers_pending_ = false, request_trailers_seen_ = false;
+  bool stop_paused_ = false;         // the filter that holds the request has paused the client
   bool response_started_ = false;    // headers were given to the codec
   bool response_ended_ = false;
   bool response_end_pending_ = false;
