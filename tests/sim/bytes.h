@@ -1,5 +1,5 @@
-// Byte streams that can be checked at every byte: 16 bytes say who writes and how much, the rest follows from that. A byte
-// lost, doubled, moved or of another stream does not match.
+// Byte streams that can be checked at every byte: 16 bytes say who writes and how much, the rest follows from
+// that. A byte lost, doubled, moved or of another stream does not match.
 #pragma once
 #include <cstdint>
 #include <cstring>

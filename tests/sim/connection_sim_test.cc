@@ -1,5 +1,5 @@
-// Pairs of net::Connection over the simulated network, both ends on one loop: what is written arrives, once and in order,
-// through half-closes, pauses and every way to close; and in the end nothing is left.
+// Pairs of net::Connection over the simulated network, both ends on one loop: what is written arrives, once and
+// in order, through half-closes, pauses and every way to close; and in the end nothing is left.
 #include <map>
 
 #include "net/acceptor.h"
@@ -201,7 +201,8 @@ void check_direction(const World& world, const Side& writer, const Side& reader)
                                                             << reader.in().received() << " of " << writer.out().total();
   }
   if (writer.promised() && writer.manner() == Side::Manner::kFlushDelay && reader.manner() == Side::Manner::kPolite) {
-    EXPECT_TRUE(reader.saw_end() && reader.in().complete()) << "a delayed close lost bytes to side " << reader.out().id();
+    EXPECT_TRUE(reader.saw_end() && reader.in().complete())
+        << "a delayed close lost bytes to side " << reader.out().id();
   }
 }
 

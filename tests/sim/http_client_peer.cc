@@ -40,7 +40,8 @@ void HttpClient::fill() {
 
 void HttpClient::begin_request(Exchange& exchange) {
   Plan& plan = *exchange.plan;
-  std::string head = fmt::format("{} {} HTTP/1.1\r\nHost: sim\r\nx-sim-id: {}\r\n", plan.method, plan.target(), plan.id);
+  std::string head =
+      fmt::format("{} {} HTTP/1.1\r\nHost: sim\r\nx-sim-id: {}\r\n", plan.method, plan.target(), plan.id);
   switch (plan.bad) {
     case Plan::Bad::kNo: break;
     case Plan::Bad::kHeaderLine: head += "no colon here\r\n"; break;
@@ -48,7 +49,8 @@ void HttpClient::begin_request(Exchange& exchange) {
     case Plan::Bad::kHeadTooLarge: head += "x-large: " + std::string(100'000, 'x') + "\r\n"; break;
   }
   if (plan.has_body() && plan.bad == Plan::Bad::kNo) {
-    head += plan.request_chunked ? "Transfer-Encoding: chunked\r\n" : fmt::format("Content-Length: {}\r\n", plan.request_bytes);
+    head += plan.request_chunked ? "Transfer-Encoding: chunked\r\n"
+                                 : fmt::format("Content-Length: {}\r\n", plan.request_bytes);
     if (plan.expect_continue) head += "Expect: 100-continue\r\n";
   }
   network().write(socket_, head + "\r\n");
@@ -76,7 +78,8 @@ void HttpClient::write_body() {
   uint64_t next_us = 5'000;
   if (network().unsent(socket_) < 64 * 1024) {
     next_us = prng_.below(1'500);
-    const size_t n = static_cast<size_t>(std::min<uint64_t>(plan.request_bytes - exchange.body_sent, 1 + prng_.below(20'000)));
+    const uint64_t left = plan.request_bytes - exchange.body_sent;
+    const size_t n = static_cast<size_t>(std::min<uint64_t>(left, 1 + prng_.below(20'000)));
     const std::string bytes = pattern(plan.id | kRequestSide, exchange.body_sent, n);
     network().write(socket_, plan.request_chunked ? fmt::format("{:x}\r\n{}\r\n", n, bytes) : bytes);
     exchange.body_sent += n;
@@ -182,7 +185,8 @@ void HttpClient::check_whole(const Exchange& exchange) {
   } else {
     EXPECT_EQ(reader_.status(), plan.status) << "of " << plan.id;
   }
-  const uint64_t due = plan.method == "HEAD" || reader_.status() == 204 || reader_.status() == 304 ? 0 : plan.response_bytes;
+  const bool bodiless = plan.method == "HEAD" || reader_.status() == 204 || reader_.status() == 304;
+  const uint64_t due = bodiless ? 0 : plan.response_bytes;
   const bool any_length = plan.answer == Plan::Answer::kCloseInside && plan.framing == Plan::Framing::kUntilClose;
   if (!any_length) {
     EXPECT_EQ(exchange.read, due) << "length of response: " << plan.describe();
@@ -217,7 +221,8 @@ void HttpClient::check_local(const Exchange& exchange) {
     default: break;
   }
   // 504 is a timeout's; 502 and 503 a server's that failed.
-  // With tight breakers it may wait for a connection that one which hangs has; 408 if the wait kept it from being read.
+  // With tight breakers it may wait for a connection that one which hangs has; 408 if the wait kept it from
+  // being read.
   const bool waits = scenery_.tight_breakers;
   const bool may_time_out = plan.route == Plan::Route::kShort || plan.answer == Plan::Answer::kHang || waits;
   EXPECT_TRUE(status == 502 || status == 503 || (status == 504 && may_time_out) || (status == 408 && waits))

@@ -16,8 +16,9 @@ std::string Plan::describe() const {
   static constexpr const char* kAnswers[] = {"whole", "early", "fail first", "hang", "close before", "reset before",
                                              "close inside", "reset inside", "garbage"};
   static constexpr const char* kFramings[] = {"length", "chunked", "until close"};
-  return fmt::format("{} {}: request of {} bytes{}{}; answer {}: {}, {} bytes, {}{}{}; seen by servers {} times", method,
-                     target(), request_bytes, request_chunked ? ", chunked" : "", expect_continue ? ", expects 100" : "",
+  return fmt::format("{} {}: request of {} bytes{}{}; answer {}: {}, {} bytes, {}{}{}; seen by servers {} times",
+                     method, target(), request_bytes, request_chunked ? ", chunked" : "",
+                     expect_continue ? ", expects 100" : "",
                      kAnswers[static_cast<size_t>(answer)], status, response_bytes,
                      kFramings[static_cast<size_t>(framing)], says_close ? ", says close" : "",
                      closes_silently ? ", closes silently" : "", attempts);

@@ -1,5 +1,5 @@
-// What a simulated client asks and what the server it reaches is to do with it; both sides know the plan, so each can tell
-// every byte that is not its own.
+// What a simulated client asks and what the server it reaches is to do with it; both sides know the plan, so
+// each can tell every byte that is not its own.
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -1,6 +1,6 @@
-// A worker's whole HTTP path between simulated clients and servers: every client gets, for every request and in order, just
-// the response that its server gave, or an honest failure; requests that must not be repeated are not; limits hold; and
-// in the end nothing is left.
+// A worker's whole HTTP path between simulated clients and servers: every client gets, for every request and in
+// order, just the response that its server gave, or an honest failure; requests that must not be repeated are
+// not; limits hold; and in the end nothing is left.
 #include "filter/hcm_worker.h"
 #include "router/http_router.h"
 #include "sim/http_peers.h"
@@ -136,7 +136,8 @@ void set_up(Scene& s) {
     for (uint64_t n = 1 + prng.below(10); n > 0; --n) plans.push_back(&s.plans.add(prng, troubled_plans));
     const auto depth = static_cast<uint32_t>(prng.below(2) == 0 ? 1 : 1 + prng.below(6));
     s.clients.push_back(std::make_unique<HttpClient>(s.scenery, std::move(plans), depth, prng.below(3) == 0));
-    s.worker.network().at(base::microseconds(prng.below(20'000)), [client = s.clients.back().get()] { client->start(); });
+    s.worker.network().at(base::microseconds(prng.below(20'000)),
+                          [client = s.clients.back().get()] { client->start(); });
   }
   s.scenery.silent_closes = s.plans.some_close_silently();
   if (prng.below(8) == 0) {
@@ -173,11 +174,11 @@ void run(uint64_t seed) {
   base::Prng prng(seed);
   Scene s(prng.next(), prng.below(2) == 0);
   set_up(s);
-  // A stream holds up to the watermarks of both its connections, what came with the bytes that passed them, what was read
-  // ahead before the reading stopped, and the body kept for a retry.
+  // A stream holds up to the watermarks of both its connections, what came with the bytes that passed them,
+  // what was read ahead before the reading stopped, and the body kept for a retry.
   const size_t held_max = s.clients.size() * (2 * s.buffer_limits + 8 * s.faults.window_max + 256 * 1024);
   const bool cut_short = prng.below(6) == 0;  // the daemon is stopped in the middle
-  const base::nanoseconds limit = cut_short ? base::nanoseconds(base::milliseconds(prng.below(200))) : base::seconds(600);
+  const base::nanoseconds limit = cut_short ? base::milliseconds(prng.below(200)) : base::milliseconds(600'000);
   while (!s.all_over() && s.worker.network().elapsed() < limit && !testing::Test::HasFailure()) {
     s.worker.turn();
     s.worker.check_limits();

@@ -41,7 +41,8 @@ bool MessageReader::take_line(std::string& line) {
 bool MessageReader::parse_start(std::string_view line) {
   if (responses_) {
     uint64_t status = 0;
-    if (!line.starts_with("HTTP/1.1 ") || line.size() < 12 || !parse_number(line.substr(9, 3), status, 10)) return false;
+    if (!line.starts_with("HTTP/1.1 ") || line.size() < 12) return false;
+    if (!parse_number(line.substr(9, 3), status, 10)) return false;
     status_ = static_cast<int>(status);
     return true;
   }

@@ -1,5 +1,5 @@
-// A plain HTTP/1 message reader of the simulated clients and servers: independent of the daemon's parser, strict about what
-// the daemon may write, slow and simple.
+// A plain HTTP/1 message reader of the simulated clients and servers: independent of the daemon's parser,
+// strict about what the daemon may write, slow and simple.
 #pragma once
 #include <cstdint>
 #include <string>

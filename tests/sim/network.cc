@@ -167,7 +167,8 @@ int Network::listen(const net::Address& address) {
   end.state = End::State::kListening;
   end.local_length = address.to_sockaddr(end.local);
   const int fd = take_fd(end);
-  const bool fresh = listeners_.emplace(key(reinterpret_cast<const sockaddr*>(&end.local), end.local_length), fd).second;
+  const std::string where = key(reinterpret_cast<const sockaddr*>(&end.local), end.local_length);
+  const bool fresh = listeners_.emplace(where, fd).second;
   MILLRACE_ASSERT(fresh);
   return fd;
 }

@@ -1,10 +1,12 @@
-// A simulated network behind io::Backend: virtual time, sockets in memory, faults and orders drawn from one seed. What the
-// daemon does goes through the Backend; the outside world (clients, upstream servers) are Peers, called while the backend
-// waits, that is never from within the daemon's code. One thread, no system call; the same seed gives the same run.
+// A simulated network behind io::Backend: virtual time, sockets in memory, faults and orders drawn from one
+// seed. What the daemon does goes through the Backend; the outside world (clients, upstream servers) are Peers,
+// called while the backend waits, that is never from within the daemon's code. One thread, no system call; the
+// same seed gives the same run.
 //
-// A socket has a window: bytes on their way to it and those it has not read are never more, so a slow reader stops its
-// sender. Bytes, FIN and RST of one direction arrive in order; nothing else has an order. As in Linux: what arrived
-// before an RST can still be read, the error goes to whoever asks first, closing on unread bytes resets.
+// A socket has a window: bytes on their way to it and those it has not read are never more, so a slow reader
+// stops its sender. Bytes, FIN and RST of one direction arrive in order; nothing else has an order. As in
+// Linux: what arrived before an RST can still be read, the error goes to whoever asks first, closing on unread
+// bytes resets.
 #pragma once
 #include <deque>
 #include <functional>

@@ -15,7 +15,7 @@ extern "C" void __sanitizer_set_death_callback(void (*callback)());
 namespace millrace::sim {
 namespace {
 
-constexpr unsigned kSeedSecondsMax = 10;  // of real time: a loop that does not end
+constexpr unsigned kSeedSecondsMax = 60;  // of real time: a loop that does not end
 
 char failure_note[160];
 int failure_note_size = 0;
@@ -66,7 +66,9 @@ void for_each_seed(uint64_t runs, const std::function<void(uint64_t seed)>& run)
 }
 
 Faults draw_faults(base::Prng& prng, bool calm) {
-  const auto maybe = [&prng](uint32_t most) { return prng.below(2) == 0 ? 0 : static_cast<uint32_t>(prng.below(most + 1)); };
+  const auto maybe = [&prng](uint32_t most) {
+    return prng.below(2) == 0 ? 0 : static_cast<uint32_t>(prng.below(most + 1));
+  };
   Faults faults;
   faults.stalls = maybe(3'000);
   faults.tiny = maybe(3'000);

@@ -1,5 +1,5 @@
-// Runs a simulation for many seeds. MILLRACE_SIM_SEED=n runs that one only, MILLRACE_SIM_RUNS=n that many. A failure, a
-// crash or a sanitizer's report says which seed it was.
+// Runs a simulation for many seeds. MILLRACE_SIM_SEED=n runs that one only, MILLRACE_SIM_RUNS=n that many. A
+// failure, a crash or a sanitizer's report says which seed it was.
 #pragma once
 #include <gtest/gtest.h>
 

@@ -70,8 +70,8 @@ class Streamer final : public Peer {
     static constexpr const char* kManners[] = {"polite", "waits", "aborts", "silent"};
     return "stream " + std::to_string(out_.id()) + " (" + kManners[static_cast<int>(manner_)] + "): wrote " +
            std::to_string(out_.sent()) + " of " + std::to_string(out_.total()) + ", " +
-           std::to_string(network_.unsent(socket_)) + " unsent; read " + std::to_string(in_.received()) + " of stream " +
-           std::to_string(in_.id()) + (saw_end_ ? ", the end" : "") + (was_reset_ ? ", a reset" : "") +
+           std::to_string(network_.unsent(socket_)) + " unsent; read " + std::to_string(in_.received()) +
+           " of stream " + std::to_string(in_.id()) + (saw_end_ ? ", the end" : "") + (was_reset_ ? ", a reset" : "") +
            (expected_.empty() ? "" : ", no greeting") + (over_ ? "" : ", not over");
   }
   bool greeted() const { return expected_.empty(); }

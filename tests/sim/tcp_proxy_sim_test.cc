@@ -1,5 +1,5 @@
-// The TCP proxy between simulated clients and servers: both byte streams of a session pass exactly, half-closes pass on,
-// back-pressure holds, and however a session ends nothing of it is left.
+// The TCP proxy between simulated clients and servers: both byte streams of a session pass exactly, half-closes
+// pass on, back-pressure holds, and however a session ends nothing of it is left.
 #include <algorithm>
 #include <map>
 
@@ -126,11 +126,11 @@ void run(uint64_t seed) {
   base::Prng prng(seed);
   Scene s(prng.next(), prng.below(2) == 0);
   set_up(s);
-  // What a session may hold, each way: up to the watermark, what came with the bytes that passed it, and what was read
-  // ahead before the reading stopped.
+  // What a session may hold, each way: up to the watermark, what came with the bytes that passed it, and what
+  // was read ahead before the reading stopped.
   const size_t held_max = s.clients.size() * 2 * (s.buffer_limit + 4 * s.faults.window_max);
   const bool cut_short = prng.below(5) == 0;  // the daemon is stopped in the middle
-  const base::nanoseconds limit = cut_short ? base::nanoseconds(base::milliseconds(prng.below(200))) : base::seconds(600);
+  const base::nanoseconds limit = cut_short ? base::milliseconds(prng.below(200)) : base::milliseconds(600'000);
   while (!s.all_over() && s.worker.network().elapsed() < limit && !testing::Test::HasFailure()) {
     s.worker.turn();
     s.worker.check_limits();

@@ -1,5 +1,5 @@
-// Upgraded connections (websocket) through the HTTP path: both byte streams pass exactly, whoever ends first is heard to the
-// end, and nothing is left.
+// Upgraded connections (websocket) through the HTTP path: both byte streams pass exactly, whoever ends first is
+// heard to the end, and nothing is left.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -58,7 +58,8 @@ void set_up_cluster(Scene& s) {
   s.worker.network().serve(host_address(1, 1), [&s](Network::Socket socket) -> Peer* {
     Streamer& server = s.add(s.servers);
     server.attach(socket);
-    server.greet("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", "GET /chat HTTP/1.1\r\n", false);
+    server.greet("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+                 "GET /chat HTTP/1.1\r\n", false);
     return &server;
   });
 }
@@ -134,7 +135,7 @@ void run(uint64_t seed) {
   set_up(s);
   const size_t held_max = s.clients.size() * 2 * (s.buffer_limits + 4 * s.faults.window_max);
   const bool cut_short = prng.below(6) == 0;
-  const base::nanoseconds limit = cut_short ? base::nanoseconds(base::milliseconds(prng.below(200))) : base::seconds(600);
+  const base::nanoseconds limit = cut_short ? base::milliseconds(prng.below(200)) : base::milliseconds(600'000);
   while (!s.all_over() && s.worker.network().elapsed() < limit && !testing::Test::HasFailure()) {
     s.worker.turn();
     s.worker.check_limits();

@@ -1,5 +1,5 @@
-// One worker as the daemon has it (loop, clusters, a listener whose filter chain ends in the HTTP connection manager or the
-// TCP proxy), over a simulated network.
+// One worker as the daemon has it (loop, clusters, a listener whose filter chain ends in the HTTP connection
+// manager or the TCP proxy), over a simulated network.
 #pragma once
 #include <memory>
 #include <vector>

@@ -103,7 +103,8 @@ void Network::send_reset(End& from, bool drop_unsent) {
 
 void Network::read_happened(End& reader) {
   End* writer = reader.other;
-  if (writer != nullptr && writer->peer != nullptr && !writer->outbox.empty()) at(latency(), [this, writer] { pump(*writer); });
+  if (writer == nullptr || writer->peer == nullptr || writer->outbox.empty()) return;
+  at(latency(), [this, writer] { pump(*writer); });
 }
 
 void Network::connect_pair(End& from, End& to) {
