@@ -21,6 +21,7 @@ envoy.config.bootstrap.v3.Bootstrap
   - node_context_params: only xDS requests carry it
   - use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: static clusters resolve no names
   - grpc_async_client_manager_config: no gRPC client is in use
+  - deferred_stat_options: no statistic takes memory before its first use
   - memory_allocator_manager: a setting of Envoy's allocator
 envoy.config.bootstrap.v3.Bootstrap.StaticResources
   listeners clusters
@@ -29,6 +30,7 @@ envoy.config.bootstrap.v3.Admin
   - profile_path: there is no built-in CPU profiler
   - ignore_global_conn_limit: connections to the admin address are never counted
 envoy.config.bootstrap.v3.ClusterManager
+  upstream_bind_config
   - enable_deferred_cluster_creation: clusters are small enough to be made at start
 envoy.config.bootstrap.v3.LayeredRuntime
   layers
@@ -270,7 +272,7 @@ envoy.config.accesslog.v3.AccessLog
   name filter typed_config<envoy.extensions.access_loggers.>
 envoy.config.accesslog.v3.AccessLogFilter
   status_code_filter duration_filter not_health_check_filter runtime_filter and_filter or_filter header_filter
-  response_flag_filter grpc_status_filter traceable_filter
+  response_flag_filter grpc_status_filter traceable_filter log_type_filter
 envoy.config.accesslog.v3.ComparisonFilter
   op value
 envoy.config.accesslog.v3.StatusCodeFilter
@@ -289,6 +291,8 @@ envoy.config.accesslog.v3.HeaderFilter
   header
 envoy.config.accesslog.v3.ResponseFlagFilter
   flags
+envoy.config.accesslog.v3.LogTypeFilter
+  types exclude
 envoy.config.accesslog.v3.GrpcStatusFilter
   statuses exclude
 envoy.extensions.access_loggers.file.v3.FileAccessLog

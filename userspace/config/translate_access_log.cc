@@ -128,6 +128,13 @@ std::optional<stream::AccessLogFilterOptions> Translator::access_log_filter(cons
       for (int code : from.grpc_status_filter().statuses()) status.statuses.push_back(code);
       return {{std::move(status)}};
     }
+    case Filter::kLogTypeFilter: {
+      lf::LogType to;
+      to.exclude = from.log_type_filter().exclude();
+      // The enumerators are those of the API, in its order.
+      for (int type : from.log_type_filter().types()) to.types.push_back(static_cast<stream::AccessLogType>(type));
+      return {{std::move(to)}};
+    }
     case Filter::kAndFilter:
     case Filter::kOrFilter: {
       const bool is_and = from.filter_specifier_case() == Filter::kAndFilter;

@@ -85,7 +85,11 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
   if (from.upstream_connection_options().has_tcp_keepalive()) {
     to.tcp_keepalive = keepalive(from.upstream_connection_options().tcp_keepalive());
   }
-  if (from.has_upstream_bind_config()) bind_config(from.upstream_bind_config(), to, path + ".upstream_bind_config");
+  if (from.has_upstream_bind_config()) {
+    bind_config(from.upstream_bind_config(), to, path + ".upstream_bind_config");
+  } else if (bind_config_ != nullptr) {
+    bind_config(*bind_config_, to, "cluster_manager.upstream_bind_config");
+  }
   if (diagnostics_.errors() != errors_before) return std::nullopt;
   return to;
 }
@@ -277,10 +281,14 @@ void Translator::common_http(const core_v3::HttpProtocolOptions& from, upstream:
   if (from.has_max_response_headers_kb()) to.max_response_headers_kb = from.max_response_headers_kb().value();
 }
 
-void Translator::http1(const core_v3::Http1ProtocolOptions& from, upstream::HttpOptions& to, Path) {
+void Translator::http1(const core_v3::Http1ProtocolOptions& from, upstream::HttpOptions& to, Path path) {
   to.proper_case_header_keys = from.header_key_format().has_proper_case_words();
   to.enable_trailers = from.enable_trailers();
   to.send_fully_qualified_url = from.send_fully_qualified_url();
+  // The table knows the field, for listeners.
+  if (from.allow_chunked_length()) {
+    error(path + ".allow_chunked_length", "known to Envoy, not supported for responses by Millrace yet");
+  }
 }
 
 void Translator::http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path) {
@@ -300,9 +308,11 @@ void Translator::http_options(const cluster_v3::Cluster& from, upstream::Cluster
     if (!unpack(any, options, at)) continue;
     if (options.has_common_http_protocol_options()) common_http(options.common_http_protocol_options(), to.http);
     if (options.has_explicit_http_config()) {
-      http1(options.explicit_http_config().http_protocol_options(), to.http, at + ".explicit_http_config");
+      http1(options.explicit_http_config().http_protocol_options(), to.http,
+            at + ".explicit_http_config.http_protocol_options");
     } else if (options.has_use_downstream_protocol_config()) {
-      http1(options.use_downstream_protocol_config().http_protocol_options(), to.http, at);
+      http1(options.use_downstream_protocol_config().http_protocol_options(), to.http,
+            at + ".use_downstream_protocol_config.http_protocol_options");
     }
   }
 }

@@ -200,6 +200,7 @@ class Translator {
   Diagnostics& diagnostics_;
   const BuildContext& context_;
   std::map<std::string, RuntimeEntry, std::less<>> runtime_;
+  const envoy::config::core::v3::BindConfig* bind_config_ = nullptr;  // for clusters that have none; may be null
   std::vector<SupportNote> ignored_;
   std::set<std::string, std::less<>> defined_clusters_;  // those with errors of their own too
   std::shared_ptr<const upstream::ClusterSet> clusters_;

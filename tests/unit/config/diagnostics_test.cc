@@ -139,5 +139,19 @@ TEST(Similar, PrefersTypesThatEndRight) {
   EXPECT_EQ(closest_type("e.bufer.v3.Bufer", types), "e.buffer.v3.Buffer");
 }
 
+TEST(Diagnostics, TellsWhetherAnErrorIsAboutAField) {
+  Diagnostics diagnostics;
+  diagnostics.error("a.list[1].name", "bad");
+  diagnostics.warning("w", "odd");
+  EXPECT_TRUE(diagnostics.has_error_about("a.list[1].name"));
+  EXPECT_TRUE(diagnostics.has_error_about("a"));
+  EXPECT_TRUE(diagnostics.has_error_about("a.list"));
+  EXPECT_TRUE(diagnostics.has_error_about("a.list[1].name.first"));
+  EXPECT_FALSE(diagnostics.has_error_about("a.list[1].names"));
+  EXPECT_FALSE(diagnostics.has_error_about("a.list[10]"));
+  EXPECT_FALSE(diagnostics.has_error_about("a.list[1].value"));
+  EXPECT_FALSE(diagnostics.has_error_about("w"));
+}
+
 }  // namespace
 }  // namespace millrace::config

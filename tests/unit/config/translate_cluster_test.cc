@@ -228,6 +228,21 @@ TEST(TranslateCluster, ReadsTheBindConfig) {
               HasSubstr("state: STATE_LISTENING is known to Envoy, not supported by Millrace yet"));
 }
 
+TEST(TranslateCluster, BindsAsTheClusterManagerSaysUnlessItSaysItself) {
+  TestConfig config;
+  config.bootstrap["cluster_manager"] = "{upstream_bind_config: {source_address: {address: 127.0.0.3, port_value: 0}}}";
+  EXPECT_EQ(Translated(config).cluster_options().bind_address.to_string(), "127.0.0.3:0");
+  config.cluster["upstream_bind_config"] = "{source_address: {address: 127.0.0.4, port_value: 0}}";
+  EXPECT_EQ(Translated(config).cluster_options().bind_address.to_string(), "127.0.0.4:0");
+}
+
+TEST(TranslateCluster, RefusesWhatOnlyListenersHonour) {
+  TestConfig config;
+  config.cluster["http_protocol_options"] = "{allow_chunked_length: true}";
+  EXPECT_THAT(Translated(config).messages(),
+              HasSubstr("clusters[0].http_protocol_options.allow_chunked_length: known to Envoy"));
+}
+
 TEST(TranslateCluster, SaysOnceThatNamesAreNotResolved) {
   TestConfig config;
   config.cluster["type"] = "STRICT_DNS";

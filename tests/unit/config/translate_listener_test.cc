@@ -215,6 +215,7 @@ TEST(TranslateAccessLog, KnowsEveryFilter) {
       "runtime_filter: {runtime_key: k, percent_sampled: {numerator: 5}}",
       "header_filter: {header: {name: a}}",
       "response_flag_filter: {flags: [UH]}",
+      "log_type_filter: {types: [DownstreamEnd], exclude: true}",
       "grpc_status_filter: {statuses: [OK], exclude: true}",
       "and_filter: {filters: [{not_health_check_filter: {}}, {traceable_filter: {}}]}",
       "or_filter: {filters: [{not_health_check_filter: {}}, {traceable_filter: {}}]}",
