@@ -8,6 +8,7 @@
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/type_resolver.h>
 #include <google/protobuf/util/type_resolver_util.h>
+#include <malloc.h>
 
 #include <memory>
 #include <unordered_map>
@@ -205,10 +206,15 @@ std::function<std::string()> config_dump(const Bootstrap& bootstrap,
   auto wire = std::make_shared<std::string>(bootstrap.SerializePartialAsString());
   wire->shrink_to_fit();
   return [wire = std::shared_ptr<const std::string>(std::move(wire)), updated] {
-    Bootstrap again;
-    const bool parsed = again.ParsePartialFromString(*wire);
-    MILLRACE_ASSERT(parsed);
-    return dump(again, updated);
+    std::string json;
+    {
+      Bootstrap again;
+      const bool parsed = again.ParsePartialFromString(*wire);
+      MILLRACE_ASSERT(parsed);
+      json = dump(again, updated);
+    }
+    ::malloc_trim(0);  // the messages took several times what the text does
+    return json;
   };
 }
 

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <sstream>
+#include <string>
 
 #include "config/translator.h"
 #include "envoy/config/core/v3/address.pb.h"
@@ -14,6 +14,9 @@
 #include "envoy/type/v3/percent.pb.h"
 
 namespace millrace::config {
+
+// What is read here is sent in responses and log lines; this also ends the reading of /dev/zero.
+static constexpr size_t kFileBytesMax = 1 << 20;
 
 base::milliseconds Translator::duration(const google::protobuf::Duration& from) {
   // A positive duration below a millisecond is one: zero would mean "off".
@@ -101,12 +104,17 @@ std::string Translator::data_source(const core_v3::DataSource& from, Path path) 
     }
     case core_v3::DataSource::kFilename: {
       std::ifstream file(from.filename(), std::ios::binary);
-      if (file) {
-        std::ostringstream out;
-        out << file.rdbuf();
-        return out.str();
+      std::string bytes;
+      char chunk[4096];
+      while (bytes.size() <= kFileBytesMax && (file.read(chunk, sizeof chunk), file.gcount() > 0)) {
+        bytes.append(chunk, static_cast<size_t>(file.gcount()));
       }
-      error(path + ".filename", fmt::format("cannot read '{}': {}", from.filename(), std::strerror(errno)));
+      if (file.eof()) return bytes;
+      if (bytes.size() > kFileBytesMax) {
+        error(path + ".filename", fmt::format("'{}' is longer than {} bytes", from.filename(), kFileBytesMax));
+      } else {
+        error(path + ".filename", fmt::format("cannot read '{}': {}", from.filename(), std::strerror(errno)));
+      }
       return {};
     }
     default:

@@ -304,6 +304,10 @@ TEST(TranslateRoute, TakesABodyFromWhereItIsSaidToBe) {
   EXPECT_EQ(Translated(config).route().direct_response.body, "hi");
   config.route["direct_response"] = "{status: 200, body: {filename: /nonexistent/body}}";
   EXPECT_THAT(Translated(config).messages(), HasSubstr("body.filename: cannot read '/nonexistent/body': No such file"));
+  config.route["direct_response"] = "{status: 200, body: {filename: /dev/zero}}";
+  EXPECT_THAT(Translated(config).messages(), HasSubstr("body.filename: '/dev/zero' is longer than 1048576 bytes"));
+  config.route["direct_response"] = "{status: 200, body: {filename: /dev/null}}";
+  EXPECT_EQ(Translated(config).route().direct_response.body, "");
   config.route["direct_response"] = "{status: 200, body: {environment_variable: MILLRACE_TEST_UNSET}}";
   EXPECT_THAT(Translated(config).messages(), HasSubstr("MILLRACE_TEST_UNSET is not set in the environment"));
 }
