@@ -114,6 +114,7 @@ class TestListener {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
   }
+  void shrink_queue() { EXPECT_EQ(::listen(fd_, 0), 0); }
   int accept() { return ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC); }
   int connect() const {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
