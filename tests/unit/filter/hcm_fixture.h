@@ -1,5 +1,6 @@
-// A worker with an HTTP connection manager over real sockets, and clients that are plain descriptors. Everything runs on
-// the test's thread: turn the loop until what is waited for has happened. At the end every gauge has to be back at zero.
+// A worker with an HTTP connection manager over real sockets, and clients that are plain descriptors. Everything runs
+// on the test's thread: turn the loop until what is waited for has happened. At the end every gauge has to be back at
+// zero.
 #pragma once
 #include <gtest/gtest.h>
 #include <netinet/in.h>

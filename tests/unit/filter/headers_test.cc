@@ -85,7 +85,8 @@ TEST_F(RequestHeadersTest, ForwardedForAndProtoByTheTrustInEarlierHops) {
       {false, 0, "1.1.1.1:80", nullptr, "1.1.1.1:80", "http", "(connection)", "(none)"},
   };
   for (const ForwardedCase& c : cases) {
-    SCOPED_TRACE(testing::Message() << c.use_remote << " " << c.hops << " " << (c.forwarded_for ? c.forwarded_for : "-"));
+    SCOPED_TRACE(testing::Message() << c.use_remote << " " << c.hops << " "
+                                    << (c.forwarded_for ? c.forwarded_for : "-"));
     options.use_remote_address = c.use_remote;
     options.xff_num_trusted_hops = c.hops;
     List more;
@@ -327,7 +328,8 @@ TEST_F(RequestHeadersTest, PathsAreNormalisedRefusedOrRedirected) {
       {{.normalize = true}, "/%00", 400, nullptr, hs::kDownstreamRqFailedPathNormalization},
       {{.normalize = true, .merge_slashes = true}, "//a///b", 0, "/a/b", -1},
       {{.normalize = false, .merge_slashes = true}, "/a//../b", 0, "/a/../b", -1},
-      {{.normalize = true, .escaped_slashes = kReject}, "/a%2Fb", 400, nullptr, hs::kDownstreamRqFailedPathNormalization},
+      {{.normalize = true, .escaped_slashes = kReject}, "/a%2Fb", 400, nullptr,
+       hs::kDownstreamRqFailedPathNormalization},
       {{.normalize = true, .escaped_slashes = kUnescapeAndForward}, "/a%2Fb%5cc", 0, "/a/b/c", -1},
       {{.normalize = true, .escaped_slashes = kUnescapeAndRedirect}, "/a%2Fb?x", 307, "/a/b?x",
        hs::kDownstreamRqRedirectedWithNormalizedPath},
@@ -448,8 +450,8 @@ TEST_F(ResponseHeadersTest, TheDateIsTheUpstreamsOrOurs) {
 }
 
 TEST_F(ResponseHeadersTest, HopByHopFieldsStay) {
-  prepare({{"connection", "close, x-hop"}, {"x-hop", "1"}, {"keep-alive", "timeout=5"}, {"transfer-encoding", "chunked"},
-           {"upgrade", "h2c"}, {"proxy-connection", "x"}, {"x-kept", "1"}});
+  prepare({{"connection", "close, x-hop"}, {"x-hop", "1"}, {"keep-alive", "timeout=5"},
+           {"transfer-encoding", "chunked"}, {"upgrade", "h2c"}, {"proxy-connection", "x"}, {"x-kept", "1"}});
   for (const char* name : {"connection", "x-hop", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection"}) {
     EXPECT_EQ(get(name), "(none)") << name;
   }

@@ -79,7 +79,8 @@ TEST_F(HttpRouterTest, NoRouteIsA404) {
   log();
   begin();
   client.send(kGet);
-  EXPECT_THAT(client_got("\r\n\r\n"), AllOf(StartsWith("HTTP/1.1 404 Not Found\r\n"), HasSubstr("content-length: 0\r\n")));
+  EXPECT_THAT(client_got("\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 404 Not Found\r\n"), HasSubstr("content-length: 0\r\n")));
   EXPECT_EQ(logged(), "404 NR route_not_found\n");
   EXPECT_EQ(counter(hs::kNoRoute), 1u);
 }
@@ -120,8 +121,9 @@ TEST_F(HttpRouterTest, DirectResponsesAndRedirectsTakeTheRoutesHeaderEdits) {
   log();
   begin();
   client.send(kGet);
-  EXPECT_THAT(client_got("\r\n\r\nteapot"), AllOf(StartsWith("HTTP/1.1 418 "), HasSubstr("x-route: 418\r\n"),
-                                                  HasSubstr("x-vhost: v\r\n"), HasSubstr("content-type: text/plain\r\n")));
+  EXPECT_THAT(client_got("\r\n\r\nteapot"),
+              AllOf(StartsWith("HTTP/1.1 418 "), HasSubstr("x-route: 418\r\n"), HasSubstr("x-vhost: v\r\n"),
+                    HasSubstr("content-type: text/plain\r\n")));
   client.send("GET /old?x=1 HTTP/1.1\r\nhost: example.com\r\n\r\n");
   EXPECT_THAT(client_got("\r\n\r\n"), AllOf(StartsWith("HTTP/1.1 308 Permanent Redirect\r\n"),
                                             HasSubstr("location: https://example.com/old?x=1\r\n"),
@@ -173,8 +175,9 @@ TEST_F(HttpRouterTest, AnUpstreamThatRefusesIsAConnectionFailure) {
   client.send(kGet);
   EXPECT_THAT(client_got("Connection refused"),
               AllOf(StartsWith("HTTP/1.1 503 Service Unavailable\r\n"),
-                    EndsWith("\r\n\r\nupstream connect error or disconnect/reset before headers. reset reason: remote "
-                             "connection failure, transport failure reason: delayed connect error: Connection refused")));
+                    EndsWith("\r\n\r\nupstream connect error or disconnect/reset before headers. reset reason: "
+                             "remote connection failure, transport failure reason: delayed connect error: Connection "
+                             "refused")));
   EXPECT_EQ(logged(),
             "503 UF upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_"
             "refused} delayed_connect_error:_Connection_refused\n");
@@ -340,7 +343,8 @@ TEST_F(HttpRouterTest, SaysThatItRetriedWhenTheLatestTryFailedToo) {
   log("%RESPONSE_CODE% %RESPONSE_FLAGS%");
   begin();
   client.send(kGet);
-  EXPECT_THAT(client_got("Connection refused"), HasSubstr("retried and the latest reset reason: remote connection failure"));
+  EXPECT_THAT(client_got("Connection refused"),
+              HasSubstr("retried and the latest reset reason: remote connection failure"));
   EXPECT_EQ(logged(), "503 UF,URX\n");
 }
 
