@@ -147,8 +147,8 @@ bool Http1Connection::parse_some() {
   return false;
 }
 
-// Whether the request ends with the event at hand. Takes the parser's kComplete along, so that nothing of this request is
-// left over for the next one.
+// Whether the request ends with the event at hand. Takes the parser's kComplete along, so that nothing of this request
+// is left over for the next one.
 bool Http1Connection::take_end() {
   if (!parser_.ended()) return false;
   base::Buffer nothing;

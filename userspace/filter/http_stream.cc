@@ -207,8 +207,8 @@ void HttpStream::pass_request_trailers(size_t from) {
   maybe_finish();
 }
 
-// Every filter sees every part of the message once: what the one that stopped has had goes on behind it, what came later
-// begins with it.
+// Every filter sees every part of the message once: what the one that stopped has had goes on behind it, what came
+// later begins with it.
 void HttpStream::continue_request() {
   if (over_ || request_stopped_ == kNotStopped) return;
   const size_t at = request_stopped_;

@@ -45,8 +45,13 @@ void normalize_host(HeaderMap& headers, const HcmOptions& o, const stream::Conne
     const bool matching = connection.local_address != nullptr && connection.local_address->port() == parts.port;
     if (o.strip_any_host_port || (o.strip_matching_host_port && matching)) host = parts.host;
   }
-  if (o.strip_trailing_host_dot && host.size() > 1 && host.back() == '.') host.remove_suffix(1);
-  if (host.size() != authority.size()) headers.set(Header::kAuthority, std::string(host));
+  if (o.strip_trailing_host_dot && parts.host.size() > 1 && parts.host.back() == '.') {
+    // The dot ends the host, which a port may follow.
+    const size_t dot = parts.host.size() - 1;
+    headers.set(Header::kAuthority, fmt::format("{}{}", host.substr(0, dot), host.substr(dot + 1)));
+  } else if (host.size() != authority.size()) {
+    headers.set(Header::kAuthority, std::string(host));
+  }
 }
 
 // Headers by which a client outside could steer the proxy or fake what an earlier hop of ours said.
@@ -168,11 +173,10 @@ RequestVerdict prepare_request_headers(HeaderMap& headers, const HcmOptions& o, 
     const net::Address& client = trusted.empty() ? *facts.connection.remote_address : trusted;
     if (client.is_ip()) headers.set(Header::kEnvoyExternalAddress, client.ip_string());
   }
-  if (!headers.has(Header::kScheme)) {
-    const std::string_view proto = headers.get(Header::kForwardedProto);
-    headers.add_view(Header::kScheme, o.scheme_to_overwrite ? std::string_view(*o.scheme_to_overwrite)
-                                      : proto == "https"    ? "https"
-                                                            : "http");
+  if (o.scheme_to_overwrite) {
+    headers.set_view(Header::kScheme, *o.scheme_to_overwrite);
+  } else if (!headers.has(Header::kScheme)) {
+    headers.add_view(Header::kScheme, headers.get(Header::kForwardedProto) == "https" ? "https" : "http");
   }
   if (o.generate_request_id &&
       (!headers.has(Header::kRequestId) || (edge && !o.preserve_external_request_id))) {

@@ -13,8 +13,8 @@ void trim(std::string_view& token) {
 
 // What Connection may not take away, however it names it.
 bool essential(std::string_view name) {
-  return name.front() == ':' || name == "host" || name == "content-length" || name == "close" || name == "upgrade" ||
-         name == "keep-alive" || name.starts_with("x-forwarded-");
+  return name.front() == ':' || name == "host" || name == "content-length" || name == "connection" || name == "close" ||
+         name == "upgrade" || name == "keep-alive" || name.starts_with("x-forwarded-");
 }
 
 void remove_nominated(http::HeaderMap& headers, std::string_view connection) {
@@ -37,7 +37,9 @@ void remove_nominated(http::HeaderMap& headers, std::string_view connection) {
 
 void remove_hop_by_hop(http::HeaderMap& headers, bool keep_upgrade) {
   if (headers.has(Header::kConnection)) {
-    remove_nominated(headers, headers.get(Header::kConnection));
+    headers.for_each([&](const http::HeaderMap::Entry& e) {  // removing leaves the entries in their place
+      if (e.id == Header::kConnection) remove_nominated(headers, e.value);
+    });
     headers.remove(Header::kConnection);
   }
   if (keep_upgrade) {
@@ -49,8 +51,11 @@ void remove_hop_by_hop(http::HeaderMap& headers, bool keep_upgrade) {
   headers.remove(Header::kProxyConnection);
   headers.remove(Header::kTransferEncoding);
   headers.remove(Header::kHttp2Settings);
-  if (headers.has(Header::kTe) && !http::equal_ignoring_case(headers.get(Header::kTe), "trailers")) {
-    const bool trailers = http::list_has_token(headers.get(Header::kTe), "trailers");
+  if (headers.has(Header::kTe)) {
+    bool trailers = false;
+    headers.for_each([&](const http::HeaderMap::Entry& e) {
+      trailers |= e.id == Header::kTe && http::list_has_token(e.value, "trailers");
+    });
     headers.remove(Header::kTe);
     if (trailers) headers.add_view(Header::kTe, "trailers");
   }

@@ -10,8 +10,8 @@ namespace millrace::filter {
 struct ResponseFacts {
   bool local_reply = false;
   bool upgrade = false;         // 101: Connection and Upgrade stay
-  std::string_view request_id;
-  std::string_view date;        // IMF-fixdate of now
+  std::string_view request_id{};
+  std::string_view date{};      // IMF-fixdate of now
 };
 
 void prepare_response_headers(http::HeaderMap& headers, const HcmOptions& options, const ResponseFacts& facts);

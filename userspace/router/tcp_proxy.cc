@@ -125,8 +125,8 @@ TcpProxySession::TcpProxySession(TcpProxyWorker& owner, std::unique_ptr<net::Con
 
 void TcpProxySession::start() {
   const TcpProxyOptions& o = owner_.options;
-  downstream_->pause_reading();  // until there is somebody to send to
-  downstream_->start();
+  downstream_->start();          // reading goes as far as the first bytes, so that a client that leaves is noticed;
+  downstream_->pause_reading();  // they wait until there is somebody to send them to
   if (o.max_downstream_connection_duration.count() > 0) max_duration_.arm(o.max_downstream_connection_duration);
   if (o.access_log_flush_interval.count() > 0) log_interval_.arm(o.access_log_flush_interval);
   touch();

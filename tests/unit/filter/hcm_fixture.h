@@ -1,5 +1,6 @@
-// A worker with an HTTP connection manager over real sockets, and clients that are plain descriptors. Everything runs on
-// the test's thread: turn the loop until what is waited for has happened. At the end every gauge has to be back at zero.
+// A worker with an HTTP connection manager over real sockets, and clients that are plain descriptors. Everything runs
+// on the test's thread: turn the loop until what is waited for has happened. At the end every gauge has to be back at
+// zero.
 #pragma once
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -114,6 +115,7 @@ class TestListener {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
   }
+  void shrink_queue() { EXPECT_EQ(::listen(fd_, 0), 0); }
   int accept() { return ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC); }
   int connect() const {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

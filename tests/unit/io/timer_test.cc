@@ -227,8 +227,8 @@ TEST(Timer, ACallbackMayDestroyDisarmOrPostponeAnotherThatIsDue) {
   EXPECT_EQ(postponed.fired, 1);
 }
 
-// Against a plain model: whatever is armed, moved and disarmed, a timer fires in the first look at or after its deadline,
-// and the loop is never told to sleep past one.
+// Against a plain model: whatever is armed, moved and disarmed, a timer fires in the first look at or after its
+// deadline, and the loop is never told to sleep past one.
 TEST(Timer, AgreesWithAModelUnderRandomUse) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(seed);

@@ -419,7 +419,8 @@ std::string refusal_sentence(int error) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     const sock_fprog filter{sizeof program / sizeof program[0], program};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) _exit(2);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(1);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) _exit(2);
     base::Result<std::unique_ptr<Backend>> backend = make_uring_backend({});
     if (backend.ok() || backend.error().code != base::ErrorCode::kUnsupported) _exit(3);
     const std::string text = backend.error().to_string();

@@ -1,0 +1,577 @@
+#include "router/http_router.h"
+
+#include <gmock/gmock.h>
+
+#include "unit/router/router_fixture.h"
+
+namespace millrace::router {
+namespace {
+
+using testing::AllOf;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+class HttpRouterTest : public RouterTest {};
+
+TEST_F(HttpRouterTest, TakesARequestThereAndTheResponseBackAndKeepsTheConnection) {
+  log("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_HOST% %UPSTREAM_CLUSTER% %BYTES_RECEIVED% "
+      "%BYTES_SENT%");
+  begin();
+  for (int i = 0; i < 3; ++i) {
+    client.send("POST /p?q HTTP/1.1\r\nhost: example.com\r\ncontent-length: 5\r\nx-a: 1\r\n\r\nhello");
+    TestSocket& server = request_at(0, "hello");
+    EXPECT_THAT(server.received, StartsWith("POST /p?q HTTP/1.1\r\nhost: example.com\r\n"));
+    EXPECT_THAT(server.received, AllOf(HasSubstr("x-a: 1\r\n"), HasSubstr("x-forwarded-proto: http\r\n"),
+                                       HasSubstr("x-envoy-expected-rq-timeout-ms: 15000\r\n"),
+                                       HasSubstr("content-length: 5\r\n")));
+    answer(server, "200 OK", "world", "x-b: 2\r\n");
+    const std::string got = client_got("\r\n\r\nworld");
+    EXPECT_THAT(got, AllOf(StartsWith("HTTP/1.1 200 OK\r\n"), HasSubstr("x-b: 2\r\n"),
+                           HasSubstr("x-envoy-upstream-service-time: ")));
+  }
+  EXPECT_EQ(upstream.connections.size(), 1u);
+  const std::string line = "200 - via_upstream " + upstream.listener.address().to_string() + " backend 5 5\n";
+  EXPECT_EQ(logged(), line + line + line);
+  EXPECT_EQ(stat(cs::kUpstreamRqTotal), 3u);
+  EXPECT_EQ(stat(cs::kUpstreamRq2xx), 3u);
+  EXPECT_EQ(clusters.find("backend")->totals(*clusters.find("backend")->hosts()[0]).rq_success, 3u);
+}
+
+TEST_F(HttpRouterTest, EnvoysHeadersCanBeSuppressed) {
+  router.suppress_envoy_headers = true;
+  begin();
+  client.send(kGet);
+  TestSocket& server = request_at(0);
+  EXPECT_THAT(server.received, Not(HasSubstr("x-envoy-expected")));
+  answer(server, "200 OK", "ok");
+  EXPECT_THAT(client_got("ok"), Not(HasSubstr("x-envoy-upstream-service-time")));
+}
+
+TEST_F(HttpRouterTest, BodiesAndTrailersStreamBothWays) {
+  options.enable_trailers = true;
+  upstream::ClusterOptions o = cluster_of("backend", {&upstream});
+  o.http.enable_trailers = true;
+  add_cluster(std::move(o));
+  begin();
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n");
+  TestSocket& server = request_at(0, "3\r\nabc\r\n");
+  client.send("2\r\nde\r\n0\r\nx-t: 1\r\n\r\n");
+  request_at(0, "2\r\nde\r\n0\r\nx-t: 1\r\n\r\n");
+  server.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nAB\r\n");
+  client_got("2\r\nAB\r\n");
+  server.send("0\r\nx-u: 2\r\n\r\n");
+  client_got("0\r\nx-u: 2\r\n\r\n");
+}
+
+TEST_F(HttpRouterTest, HeadHasNoBody) {
+  begin();
+  client.send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
+  request_at(0).send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n");
+  EXPECT_THAT(client_got("\r\n\r\n"), HasSubstr("content-length: 100\r\n"));
+}
+
+// ---- no upstream to ask
+
+TEST_F(HttpRouterTest, NoRouteIsA404) {
+  route().match.path.value = "/only";
+  log();
+  begin();
+  client.send(kGet);
+  EXPECT_THAT(client_got("\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 404 Not Found\r\n"), HasSubstr("content-length: 0\r\n")));
+  EXPECT_EQ(logged(), "404 NR route_not_found\n");
+  EXPECT_EQ(counter(hs::kNoRoute), 1u);
+}
+
+TEST_F(HttpRouterTest, AnUnknownClusterIsA503OrWhatTheRouteSays) {
+  route().route.cluster = "nobody";
+  vhost().routes.insert(vhost().routes.begin(), route::prefix("/404", "nobody"));
+  vhost().routes[0].route.cluster_not_found_response_code = 404;
+  log();
+  begin();
+  client.send(kGet);
+  EXPECT_THAT(client_got("\r\n\r\n"), StartsWith("HTTP/1.1 503 Service Unavailable\r\n"));
+  client.send("GET /404 HTTP/1.1\r\nhost: a\r\n\r\n");
+  EXPECT_THAT(client_got("\r\n\r\n"), StartsWith("HTTP/1.1 404 Not Found\r\n"));
+  EXPECT_EQ(logged(), "503 NC cluster_not_found\n404 NC cluster_not_found\n");
+}
+
+TEST_F(HttpRouterTest, AClusterWithoutHostsHasNoHealthyUpstream) {
+  add_cluster(cluster_of("backend", {}));
+  log();
+  begin();
+  client.send(kGet);
+  EXPECT_THAT(client_got("\r\n\r\nno healthy upstream"), StartsWith("HTTP/1.1 503 Service Unavailable\r\n"));
+  EXPECT_EQ(logged(), "503 UH no_healthy_upstream\n");
+}
+
+TEST_F(HttpRouterTest, DirectResponsesAndRedirectsTakeTheRoutesHeaderEdits) {
+  route().action = route::ActionKind::kDirectResponse;
+  route().direct_response = {.status = 418, .body = "teapot"};
+  route().mutations.response_headers_to_add.push_back({.name = "x-route", .value = "%RESPONSE_CODE%"});
+  vhost().mutations.response_headers_to_add.push_back({.name = "x-vhost", .value = "v"});
+  route::RouteOptions redirect = route::prefix("/old", "");
+  redirect.action = route::ActionKind::kRedirect;
+  redirect.redirect.https_redirect = true;
+  redirect.redirect.response_code = 308;
+  redirect.mutations.response_headers_to_add.push_back({.name = "x-route", .value = "moved"});
+  vhost().routes.insert(vhost().routes.begin(), redirect);
+  log();
+  begin();
+  client.send(kGet);
+  EXPECT_THAT(client_got("\r\n\r\nteapot"),
+              AllOf(StartsWith("HTTP/1.1 418 "), HasSubstr("x-route: 418\r\n"), HasSubstr("x-vhost: v\r\n"),
+                    HasSubstr("content-type: text/plain\r\n")));
+  client.send("GET /old?x=1 HTTP/1.1\r\nhost: example.com\r\n\r\n");
+  EXPECT_THAT(client_got("\r\n\r\n"), AllOf(StartsWith("HTTP/1.1 308 Permanent Redirect\r\n"),
+                                            HasSubstr("location: https://example.com/old?x=1\r\n"),
+                                            HasSubstr("x-route: moved\r\n")));
+  EXPECT_EQ(logged(), "418 - direct_response\n308 - direct_response\n");
+  EXPECT_EQ(counter(hs::kRqDirectResponse), 1u);
+  EXPECT_EQ(counter(hs::kRqRedirect), 1u);
+}
+
+TEST_F(HttpRouterTest, WeightedClustersShareTheRequestsAndEditTheirHeaders) {
+  add_cluster(cluster_of("one", {&upstream}));
+  add_cluster(cluster_of("two", {&other}));
+  route().route.cluster_kind = route::RouteAction::ClusterKind::kWeightedClusters;
+  for (const char* name : {"one", "two"}) {
+    route::WeightedCluster w;
+    w.name = name;
+    w.weight = 50;
+    w.mutations.request_headers_to_add.push_back({.name = "x-to", .value = name});
+    w.mutations.response_headers_to_add.push_back({.name = "x-from", .value = name});
+    route().route.weighted_clusters.push_back(w);
+  }
+  begin();
+  int to_one = 0, to_two = 0;
+  for (int i = 0; i < 40; ++i) {
+    client.send(kGet);
+    TestSocket* server = nullptr;
+    run_until([&] {
+      for (Upstream* u : polled) {
+        if (!u->connections.empty() && u->connections[0].received.ends_with("\r\n\r\n")) server = &u->connections[0];
+      }
+      return server != nullptr;
+    });
+    const bool one = server == (upstream.connections.empty() ? nullptr : &upstream.connections[0]);
+    ++(one ? to_one : to_two);
+    EXPECT_THAT(server->received, HasSubstr(one ? "x-to: one\r\n" : "x-to: two\r\n"));
+    answer(*server, "200 OK", "ok");
+    EXPECT_THAT(client_got("ok"), HasSubstr(one ? "x-from: one\r\n" : "x-from: two\r\n"));
+  }
+  EXPECT_GT(to_one, 5);
+  EXPECT_GT(to_two, 5);
+}
+
+// ---- failures without retries
+
+TEST_F(HttpRouterTest, AnUpstreamThatRefusesIsAConnectionFailure) {
+  upstream.stop_listening();
+  log("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON%");
+  begin();
+  client.send(kGet);
+  EXPECT_THAT(client_got("Connection refused"),
+              AllOf(StartsWith("HTTP/1.1 503 Service Unavailable\r\n"),
+                    EndsWith("\r\n\r\nupstream connect error or disconnect/reset before headers. reset reason: "
+                             "remote connection failure, transport failure reason: delayed connect error: Connection "
+                             "refused")));
+  EXPECT_EQ(logged(),
+            "503 UF upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_"
+            "refused} delayed_connect_error:_Connection_refused\n");
+  EXPECT_EQ(stat(cs::kUpstreamCxConnectFail), 1u);
+}
+
+TEST_F(HttpRouterTest, AnUpstreamThatHangsUpIsAConnectionTermination) {
+  log();
+  begin();
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx");
+  request_at(0, "x").close();
+  EXPECT_THAT(client_got("connection termination"),
+              AllOf(StartsWith("HTTP/1.1 503 Service Unavailable\r\n"),
+                    EndsWith("\r\n\r\nupstream connect error or disconnect/reset before headers. reset reason: "
+                             "connection termination")));
+  EXPECT_EQ(logged(), "503 UC upstream_reset_before_response_started{connection_termination}\n");
+}
+
+TEST_F(HttpRouterTest, WhatIsNoHttpFromAnUpstreamIsAProtocolError) {
+  log();
+  begin();
+  client.send(kGet);
+  request_at(0).send("220 smtp ready\r\n\r\n");
+  EXPECT_THAT(client_got("protocol error"), StartsWith("HTTP/1.1 502 Bad Gateway\r\n"));
+  EXPECT_THAT(logged(), StartsWith("502 UPE upstream_reset_before_response_started{protocol_error"));
+}
+
+TEST_F(HttpRouterTest, AnUpstreamThatHangsUpWithinItsBodyCutsTheAnswer) {
+  log("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %BYTES_SENT%");
+  begin();
+  client.send(kGet);
+  TestSocket& server = request_at(0);
+  server.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+  client_got("half");
+  server.close();
+  run_until([&] { return client.ended; });
+  EXPECT_EQ(logged(), "200 UC upstream_reset_after_response_started{connection_termination} 4\n");
+}
+
+TEST_F(HttpRouterTest, AnOpenBreakerIsAnOverflow) {
+  upstream::ClusterOptions o = cluster_of("backend", {&upstream});
+  o.circuit_breakers.thresholds[0].max_pending_requests = 0;
+  add_cluster(std::move(o));
+  log();
+  begin();
+  client.send(kGet);
+  EXPECT_THAT(client_got("reset reason: overflow"),
+              AllOf(StartsWith("HTTP/1.1 503 Service Unavailable\r\n"), HasSubstr("x-envoy-overloaded: true\r\n")));
+  EXPECT_EQ(logged(), "503 UO upstream_reset_before_response_started{overflow}\n");
+  EXPECT_EQ(stat(cs::kUpstreamRqPendingOverflow), 1u);
+}
+
+TEST_F(HttpRouterTest, AnAnswerBeforeTheRequestIsWholeEndsBothConnections) {
+  begin();
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\npart");
+  TestSocket& server = request_at(0, "part");
+  answer(server, "413 Payload Too Large", "too large");
+  EXPECT_THAT(client_got("too large"), HasSubstr("connection: close\r\n"));
+  run_until([&] { return client.ended && server.ended; });
+}
+
+TEST_F(HttpRouterTest, AClientThatLeavesTakesItsUpstreamRequestAlong) {
+  log();
+  begin();
+  client.send(kGet);
+  TestSocket& server = request_at(0);
+  client.close();
+  turn_until([&] { return server.ended || server.reset; }, {&server});
+  EXPECT_EQ(logged(), "0 DC downstream_remote_disconnect\n");
+}
+
+// ---- stale connections
+
+TEST_F(HttpRouterTest, ARequestThatMeetsAConnectionJustClosedIsSentAgainOnAFreshOne) {
+  log();
+  begin();
+  // Two connections lie idle in the pool, and both are stale.
+  TestSocket second = connect();
+  client.send(kGet);
+  second.send(kGet);
+  answer(request_at(0), "200 OK", "one");
+  answer(request_at(1), "200 OK", "two");
+  client_got("one");
+  turn_until([&] { return second.received.ends_with("two"); }, {&second});
+  client.send(kGet);
+  TestSocket* met = nullptr;
+  run_until([&] {
+    for (TestSocket& c : upstream.connections) if (!c.received.empty()) met = &c;
+    return met != nullptr;
+  });
+  met->close();
+  answer(request_at(2), "200 OK", "fresh");
+  EXPECT_THAT(client_got("fresh"), StartsWith("HTTP/1.1 200 OK"));
+  EXPECT_EQ(stat(cs::kUpstreamRqRetry), 0u);  // costs no retry of the policy
+  EXPECT_THAT(logged(), EndsWith("200 - via_upstream\n"));
+}
+
+TEST_F(HttpRouterTest, ARequestThatMayHaveHadEffectsIsNotSentAgainUnasked) {
+  begin();
+  client.send(kGet);
+  answer(request_at(0), "200 OK", "one");
+  client_got("one");
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx");
+  request_at(0, "x").close();
+  EXPECT_THAT(client_got("connection termination"), StartsWith("HTTP/1.1 503"));
+  EXPECT_EQ(upstream.connections.size(), 1u);
+}
+
+// ---- retries
+
+TEST_F(HttpRouterTest, RetriesWhatThePolicyNamesWithTheSameBody) {
+  retry_on(route::retry_on::k5xx, 2);
+  vhost().include_request_attempt_count = true;
+  vhost().include_attempt_count_in_response = true;
+  log("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_REQUEST_ATTEMPT_COUNT%");
+  begin();
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello");
+  TestSocket& server = request_at(0, "hello");
+  EXPECT_THAT(server.received, HasSubstr("x-envoy-attempt-count: 1\r\n"));
+  answer(server, "503 Service Unavailable", "");
+  request_at(0, "hello");
+  EXPECT_THAT(server.received, HasSubstr("x-envoy-attempt-count: 2\r\n"));
+  EXPECT_THAT(server.received, HasSubstr("content-length: 5\r\n"));
+  answer(server, "200 OK", "ok");
+  EXPECT_THAT(client_got("ok"), HasSubstr("x-envoy-attempt-count: 2\r\n"));
+  EXPECT_EQ(stat(cs::kUpstreamRqRetry), 1u);
+  EXPECT_EQ(stat(cs::kUpstreamRqRetrySuccess), 1u);
+  EXPECT_EQ(stat(cs::kUpstreamRq5xx), 1u);
+  EXPECT_EQ(logged(), "200 - via_upstream 2\n");
+}
+
+TEST_F(HttpRouterTest, WhenNoTryIsLeftTheLastAnswerPasses) {
+  retry_on(route::retry_on::k5xx, 1);
+  log();
+  begin();
+  client.send(kGet);
+  answer(request_at(0), "500 Internal Server Error", "first");
+  answer(request_at(1), "502 Bad Gateway", "second");  // the answer given up took its connection along
+  EXPECT_THAT(client_got("second"), AllOf(StartsWith("HTTP/1.1 502"), Not(HasSubstr("first"))));
+  EXPECT_EQ(logged(), "502 URX via_upstream\n");
+  EXPECT_EQ(stat(cs::kUpstreamRqRetryLimitExceeded), 1u);
+}
+
+TEST_F(HttpRouterTest, RetriesConnectFailuresOnAnotherHost) {
+  retry_on(route::retry_on::kConnectFailure, 3);
+  route().route.retry_policy->previous_hosts = true;
+  route().route.retry_policy->host_selection_retry_max_attempts = 5;
+  add_cluster(cluster_of("backend", {&upstream, &other}));
+  upstream.stop_listening();
+  begin();
+  for (int i = 0; i < 4; ++i) {
+    client.send(kGet);
+    answer(request_at(0, "\r\n\r\n", &other), "200 OK", "ok");
+    client_got("ok");
+  }
+  EXPECT_GT(stat(cs::kUpstreamRqRetry), 0u);
+  EXPECT_EQ(stat(cs::kUpstreamRqRetry), stat(cs::kUpstreamRqRetrySuccess));
+}
+
+TEST_F(HttpRouterTest, SaysThatItRetriedWhenTheLatestTryFailedToo) {
+  retry_on(route::retry_on::kConnectFailure, 1);
+  upstream.stop_listening();
+  log("%RESPONSE_CODE% %RESPONSE_FLAGS%");
+  begin();
+  client.send(kGet);
+  EXPECT_THAT(client_got("Connection refused"),
+              HasSubstr("retried and the latest reset reason: remote connection failure"));
+  EXPECT_EQ(logged(), "503 UF,URX\n");
+}
+
+TEST_F(HttpRouterTest, RetriesAResetBeforeTheAnswer) {
+  retry_on(route::retry_on::kReset);
+  begin();
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello");
+  request_at(0, "hello").abort();
+  answer(request_at(1, "hello"), "200 OK", "ok");
+  EXPECT_THAT(client_got("ok"), StartsWith("HTTP/1.1 200"));
+}
+
+TEST_F(HttpRouterTest, ARetryBeyondTheBreakerIsNotMade) {
+  retry_on(route::retry_on::k5xx);
+  upstream::ClusterOptions o = cluster_of("backend", {&upstream});
+  o.circuit_breakers.thresholds[0].max_retries = 0;
+  add_cluster(std::move(o));
+  log();
+  begin();
+  client.send(kGet);
+  answer(request_at(0), "503 Service Unavailable", "busy");
+  EXPECT_THAT(client_got("busy"), StartsWith("HTTP/1.1 503"));
+  EXPECT_EQ(logged(), "503 UO via_upstream\n");
+  EXPECT_EQ(stat(cs::kUpstreamRqRetryOverflow), 1u);
+}
+
+TEST_F(HttpRouterTest, ABodyLargerThanTheBufferIsNotSentAgain) {
+  retry_on(route::retry_on::k5xx);
+  route().per_request_buffer_limit_bytes = 4;
+  begin();
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello");
+  answer(request_at(0, "hello"), "503 Service Unavailable", "busy");
+  EXPECT_THAT(client_got("busy"), StartsWith("HTTP/1.1 503"));
+  EXPECT_EQ(stat(cs::kRetryOrShadowAbandoned), 1u);
+  EXPECT_EQ(stat(cs::kUpstreamRqRetry), 0u);
+}
+
+TEST_F(HttpRouterTest, ABodyThatStillComesWhileATryIsRepeatedArrivesWhole) {
+  retry_on(route::retry_on::k5xx);
+  begin();
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello");
+  answer(request_at(0, "hello"), "503 Service Unavailable", "");
+  TestSocket& second = request_at(1, "hello");
+  client.send("world");
+  request_at(1, "helloworld");
+  answer(second, "200 OK", "ok");
+  EXPECT_THAT(client_got("ok"), StartsWith("HTTP/1.1 200"));
+}
+
+TEST_F(HttpRouterTest, AClientThatLeavesDuringTheBackOffEndsIt) {
+  retry_on(route::retry_on::k5xx);
+  route().route.retry_policy->base_interval = milliseconds(10'000);
+  route().route.retry_policy->max_interval = milliseconds(10'000);
+  begin();
+  client.send(kGet);
+  answer(request_at(0), "503 Service Unavailable", "");
+  run_until([&] { return stat(cs::kUpstreamRqRetry) == 1; });
+  client.close();
+  turn_until([&] { return host->active() == 0; });
+}
+
+// ---- timeouts
+
+TEST_F(HttpRouterTest, TheRoutesTimeoutAnswers504) {
+  route().route.timeout = milliseconds(20);
+  log();
+  begin();
+  client.send(kGet);
+  TestSocket& server = request_at(0);
+  EXPECT_THAT(client_got("upstream request timeout"), StartsWith("HTTP/1.1 504 Gateway Timeout\r\n"));
+  run_until([&] { return server.ended || server.reset; });
+  EXPECT_EQ(logged(), "504 UT response_timeout\n");
+  EXPECT_EQ(stat(cs::kUpstreamRqTimeout), 1u);
+}
+
+TEST_F(HttpRouterTest, TheTimeoutCutsAnAnswerThatDoesNotEnd) {
+  route().route.timeout = milliseconds(20);
+  log();
+  begin();
+  client.send(kGet);
+  request_at(0).send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+  run_until([&] { return client.ended; });
+  EXPECT_THAT(client.received, EndsWith("half"));
+  EXPECT_EQ(logged(), "200 UT response_timeout\n");
+}
+
+TEST_F(HttpRouterTest, TheTimeoutCountsFromTheEndOfTheRequest) {
+  route().route.timeout = milliseconds(15);
+  begin();
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\na");
+  TestSocket& server = request_at(0, "a");
+  const base::MonotonicTime later = loop->now() + milliseconds(40);
+  turn_until([&] { return loop->now() > later; });
+  client.send("b");
+  request_at(0, "ab");
+  answer(server, "200 OK", "ok");
+  EXPECT_THAT(client_got("ok"), StartsWith("HTTP/1.1 200"));
+}
+
+TEST_F(HttpRouterTest, ATryThatTakesTooLongIsMadeAgain) {
+  retry_on(route::retry_on::k5xx);
+  route().route.retry_policy->per_try_timeout = milliseconds(20);
+  begin();
+  client.send(kGet);
+  request_at(0);
+  answer(request_at(1), "200 OK", "ok");
+  EXPECT_THAT(client_got("ok"), StartsWith("HTTP/1.1 200"));
+  EXPECT_EQ(stat(cs::kUpstreamRqPerTryTimeout), 1u);
+}
+
+TEST_F(HttpRouterTest, TheLastTryThatTakesTooLongIsA504) {
+  retry_on(route::retry_on::k5xx, 0);
+  route().route.retry_policy->per_try_timeout = milliseconds(15);
+  log();
+  begin();
+  client.send(kGet);
+  request_at(0);
+  EXPECT_THAT(client_got("upstream request timeout"), StartsWith("HTTP/1.1 504"));
+  EXPECT_THAT(logged(), AllOf(StartsWith("504 UT"), HasSubstr("upstream_per_try_timeout")));
+}
+
+TEST_F(HttpRouterTest, AConnectThatTakesTooLongFails) {
+  upstream::ClusterOptions o = cluster_of("backend", {&upstream});
+  o.connect_timeout = milliseconds(20);
+  // A queue without room does not answer.
+  TestListener full;
+  full.shrink_queue();
+  std::vector<int> fill;
+  for (int i = 0; i < 4; ++i) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    sockaddr_storage address;
+    const socklen_t length = full.address().to_sockaddr(address);
+    (void)::connect(fd, reinterpret_cast<sockaddr*>(&address), length);
+    fill.push_back(fd);
+  }
+  o.endpoints[0].endpoints[0].address = full.address();
+  add_cluster(std::move(o));
+  log("%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%");
+  begin();
+  client.send(kGet);
+  EXPECT_THAT(client_got("reset reason: connection timeout"), StartsWith("HTTP/1.1 503"));
+  EXPECT_EQ(logged(), "UF upstream_reset_before_response_started{connection_timeout}\n");
+  for (int fd : fill) ::close(fd);
+}
+
+// ---- back-pressure
+
+TEST_F(HttpRouterTest, ASlowUpstreamStopsTheClient) {
+  Upstream slow(16 * 1024);
+  polled = {&slow};
+  upstream::ClusterOptions o = cluster_of("backend", {&slow});
+  o.per_connection_buffer_limit_bytes = 64 * 1024;
+  add_cluster(std::move(o));
+  begin();
+  slow.reads = false;
+  const size_t total = 64u << 20;
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: " + std::to_string(total) + "\r\n\r\n");
+  const std::string chunk(256 * 1024, 'u');
+  size_t sent = 0;
+  for (int idle = 0; idle < 30 && sent < total;) {
+    const size_t n = client.send_some(std::string_view(chunk).substr(0, std::min(chunk.size(), total - sent)));
+    sent += n;
+    idle = n == 0 ? idle + 1 : 0;
+    slow.poll();
+    turn();
+  }
+  EXPECT_LT(sent, total);
+  EXPECT_LT(counter(hs::kDownstreamCxRxBytesTotal), 16u << 20);
+  EXPECT_GT(stat(cs::kUpstreamFlowControlBackedUpTotal), 0u);
+  slow.reads = true;
+  size_t got = 0;
+  run_until([&] {
+    sent += client.send_some(std::string_view(chunk).substr(0, std::min(chunk.size(), total - sent)));
+    for (TestSocket& c : slow.connections) got += std::exchange(c.received, "").size();
+    return got > total;
+  });
+  answer(slow.connections[0], "200 OK", "ok");
+  client_got("ok");
+}
+
+TEST_F(HttpRouterTest, ASlowClientStopsTheUpstream) {
+  facts.per_connection_buffer_limit_bytes = 64 * 1024;
+  begin();
+  client.send(kGet);
+  TestSocket& server = request_at(0);
+  const size_t total = 64u << 20;
+  server.send("HTTP/1.1 200 OK\r\ncontent-length: " + std::to_string(total) + "\r\n\r\n");
+  const std::string chunk(256 * 1024, 'd');
+  size_t sent = 0;
+  for (int idle = 0; idle < 30 && sent < total;) {
+    const size_t n = server.send_some(std::string_view(chunk).substr(0, std::min(chunk.size(), total - sent)));
+    sent += n;
+    idle = n == 0 ? idle + 1 : 0;
+    turn();
+  }
+  EXPECT_LT(sent, total);
+  EXPECT_GT(stat(cs::kUpstreamFlowControlPausedReadingTotal), 0u);
+  size_t got = 0;
+  run_until([&] {
+    sent += server.send_some(std::string_view(chunk).substr(0, std::min(chunk.size(), total - sent)));
+    got += std::exchange(client.received, "").size();
+    return got > total;
+  });
+}
+
+// ---- upgrades
+
+TEST_F(HttpRouterTest, AWebSocketPassesBothWays) {
+  options.upgrades.push_back({"websocket", true});
+  route().route.timeout = milliseconds(20);
+  begin();
+  client.send("GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n");
+  TestSocket& server = request_at(0);
+  EXPECT_THAT(server.received, AllOf(HasSubstr("connection: upgrade\r\n"), HasSubstr("upgrade: websocket\r\n"),
+                                     Not(HasSubstr("transfer-encoding"))));
+  server.send("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nhi");
+  EXPECT_THAT(client_got("\r\n\r\nhi"), StartsWith("HTTP/1.1 101"));
+  client.send("there");
+  request_at(0, "there");
+  const base::MonotonicTime later = loop->now() + milliseconds(40);  // the route's timeout is not for tunnels
+  turn_until([&] { return loop->now() > later; }, {&client});
+  EXPECT_FALSE(client.ended);
+  server.send("bye");
+  server.shutdown();
+  run_until([&] { return client.ended; });
+  EXPECT_THAT(client.received, EndsWith("bye"));
+}
+
+}  // namespace
+}  // namespace millrace::router
