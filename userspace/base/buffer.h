@@ -89,7 +89,8 @@ class Buffer {
   void move_from(Buffer& other, size_t n);
   // Adds other's bytes by reference to the same blocks; other keeps them.
   void share(const Buffer& other);
-  // Moves all of other here, but copies small slices into the tail, so that a drip of small receives does not pin a block each.
+  // Moves all of other here, but copies small slices into the tail, so that a drip of small receives does not pin a
+  // block each.
   void absorb(Buffer& other);
   // Copies what is here into one block of fitting size, letting go of the blocks that held it.
   void compact();

@@ -1,5 +1,5 @@
-// What the configuration says about an HTTP connection manager, with Envoy's names and defaults; plain values, part of the
-// Snapshot. A duration of zero is "off".
+// What the configuration says about an HTTP connection manager, with Envoy's names and defaults; plain values, part of
+// the Snapshot. A duration of zero is "off".
 #pragma once
 #include <chrono>
 #include <cstdint>

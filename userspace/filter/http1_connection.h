@@ -1,10 +1,10 @@
-// One downstream HTTP/1 connection: bytes to requests, one at a time, responses to bytes. Pipelined requests wait in the
-// connection's input until the one before is answered. After a 101, or a 2xx to CONNECT, bytes pass unparsed.
+// One downstream HTTP/1 connection: bytes to requests, one at a time, responses to bytes. Pipelined requests wait in
+// the connection's input until the one before is answered. After a 101, or a 2xx to CONNECT, bytes pass unparsed.
 //
 //   idle (no stream) --first byte--> reading a head --headers--> stream runs --both sides ended--> idle, or closing
 //
-// Closing always flushes and then waits, up to delayed_close_timeout, for the client to end: closing on unread bytes would
-// reset the connection and could take the answer with it.
+// Closing always flushes and then waits, up to delayed_close_timeout, for the client to end: closing on unread bytes
+// would reset the connection and could take the answer with it.
 #pragma once
 #include <memory>
 

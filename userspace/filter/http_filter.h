@@ -1,6 +1,6 @@
-// The contract of HTTP filters. A chain of them stands between the codec and the last one, the router. Requests pass first
-// to last, responses last to first. A filter serves one stream at a time and is reused for the next: begin() and end()
-// bracket a stream. kStop, at any part of a message, holds it at this filter: it goes on with
+// The contract of HTTP filters. A chain of them stands between the codec and the last one, the router. Requests pass
+// first to last, responses last to first. A filter serves one stream at a time and is reused for the next: begin() and
+// end() bracket a stream. kStop, at any part of a message, holds it at this filter: it goes on with
 // HttpStream::continue_request() (or continue_response()), and what arrives meanwhile waits in the stream. Every filter
 // sees every part once. Thread: the worker's.
 #pragma once
@@ -23,10 +23,14 @@ class HttpFilter {
   // The stream is over, however it ended; whatever is under way for it must be given up.
   virtual void end() = 0;
 
-  virtual HttpFilterStatus on_request_headers(http::HeaderMap&, bool /*end_stream*/) { return HttpFilterStatus::kContinue; }
+  virtual HttpFilterStatus on_request_headers(http::HeaderMap&, bool /*end_stream*/) {
+    return HttpFilterStatus::kContinue;
+  }
   virtual HttpFilterStatus on_request_data(base::Buffer&, bool /*end_stream*/) { return HttpFilterStatus::kContinue; }
   virtual HttpFilterStatus on_request_trailers(http::HeaderMap&) { return HttpFilterStatus::kContinue; }
-  virtual HttpFilterStatus on_response_headers(http::HeaderMap&, bool /*end_stream*/) { return HttpFilterStatus::kContinue; }
+  virtual HttpFilterStatus on_response_headers(http::HeaderMap&, bool /*end_stream*/) {
+    return HttpFilterStatus::kContinue;
+  }
   virtual HttpFilterStatus on_response_data(base::Buffer&, bool /*end_stream*/) { return HttpFilterStatus::kContinue; }
   virtual HttpFilterStatus on_response_trailers(http::HeaderMap&) { return HttpFilterStatus::kContinue; }
   // The downstream's output filled up, or emptied again: stop or resume what produces the response.

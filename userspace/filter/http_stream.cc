@@ -524,8 +524,9 @@ void HttpStream::finish() {
   max_duration_.disarm();
   if (begun_) {
     stats().gauge_sub(hs::kDownstreamRqActive);
-    stats().record(hs::kDownstreamRqTime,
-                   static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(info_.end - info_.start).count()));
+    stats().record(
+        hs::kDownstreamRqTime,
+        static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(info_.end - info_.start).count()));
   }
   if (response_ended_ && !request_ended_) stats().inc(hs::kDownstreamRqResponseBeforeRqComplete);
   if (begun_) write_access_logs();

@@ -1,10 +1,10 @@
-// One request and its response: the filter chain between a downstream codec and the router. Reused for the next stream by
-// its HcmWorker, with its filters.
+// One request and its response: the filter chain between a downstream codec and the router. Reused for the next stream
+// by its HcmWorker, with its filters.
 //
 //   request side:   headers -> body* -> trailers? -> ended          (what the codec received)
 //   response side:  none -> headers -> body* -> trailers? -> ended  (what was given to the codec)
-//   over: both ended, or one side was reset. Then the access log is written, the filters' end() is called, and the stream
-//   rests until the end of the loop turn, because its own code may still be on the stack.
+//   over: both ended, or one side was reset. Then the access log is written, the filters' end() is called, and the
+//   stream rests until the end of the loop turn, because its own code may still be on the stack.
 //
 // Thread: the worker's. After any call into the stream, check over() before touching it on.
 #pragma once
@@ -57,7 +57,8 @@ class HttpStream {
 
   // ---- for the codec
   void begin(StreamCodec& codec);
-  // The codec fills request_headers() first. upgrade: the request asks to switch protocols, its body never ends by itself.
+  // The codec fills request_headers() first. upgrade: the request asks to switch protocols, its body never ends by
+  // itself.
   void on_request_headers(bool end_stream, bool upgrade, bool expect_continue);
   void on_request_data(base::Buffer& data, bool end_stream);
   void on_request_trailers();

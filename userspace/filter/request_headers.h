@@ -1,6 +1,7 @@
-// What the HTTP connection manager does to a request's headers before the filters see it, and to a response's before it is
-// sent, as Envoy's ConnectionManagerUtility does: path and host normalisation, who the client is (x-forwarded-for and its
-// kin), hop-by-hop fields (RFC 9110 section 7.6.1), x-request-id, via. Pure functions of their arguments; any thread.
+// What the HTTP connection manager does to a request's headers before the filters see it, and to a response's before it
+// is sent, as Envoy's ConnectionManagerUtility does: path and host normalisation, who the client is (x-forwarded-for
+// and its kin), hop-by-hop fields (RFC 9110 section 7.6.1), x-request-id, via. Pure functions of their arguments; any
+// thread.
 #pragma once
 #include <cstdint>
 #include <string_view>

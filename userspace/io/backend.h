@@ -1,6 +1,6 @@
 // What a loop asks of the system: completion-based io. The io_uring implementation is the only one in the daemon; tests
-// link a simulated one with a virtual clock (tests/sim). Each operation given here is in flight until its last completion,
-// delivered from deliver(). One thread, but for wake(). Errors arrive as completions with a negative errno.
+// link a simulated one with a virtual clock (tests/sim). Each operation given here is in flight until its last
+// completion, delivered from deliver(). One thread, but for wake(). Errors arrive as completions with a negative errno.
 #pragma once
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -39,16 +39,18 @@ class Backend {
   virtual void accept(Operation& op, int fd) = 0;
   // One connection that waits in the queue, at once; -EAGAIN when there is none.
   virtual int accept_now(int fd) = 0;
-  // Multishot: bytes arrive in blocks of the backend's pool. result 0 is end of stream. A pool that runs dry only delays.
+  // Multishot: bytes arrive in blocks of the backend's pool. result 0 is end of stream. A pool that runs dry only
+  // delays.
   virtual void recv(Operation& op, int fd) = 0;
-  // One send in flight per socket. Completes with the bytes taken: all of them, unless the connection breaks. The vectors'
-  // bytes must stay until completion, the array itself need not.
+  // One send in flight per socket. Completes with the bytes taken: all of them, unless the connection breaks. The
+  // vectors' bytes must stay until completion, the array itself need not.
   virtual void send(Operation& op, int fd, std::span<const iovec> vectors) = 0;
   // The address must stay until completion.
   virtual void connect(Operation& op, int fd, const sockaddr* address, socklen_t length) = 0;
   // Waits for the poll events once.
   virtual void poll(Operation& op, int fd, uint32_t events) = 0;
-  // Asks for the end of an operation in flight; it still completes, perhaps with data, at last with -ECANCELED or its result.
+  // Asks for the end of an operation in flight; it still completes, perhaps with data, at last with -ECANCELED or its
+  // result.
   virtual void cancel(Operation& op) = 0;
 
   // Sockets, here so that a simulation can supply its own. Close-on-exec.

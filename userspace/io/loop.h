@@ -1,6 +1,6 @@
-// One thread's event loop: a backend (io_uring), timers, a mailbox, and what happens at the end of a turn. A turn is: deliver
-// completions, fire timers, read the mailbox, run the turn hooks (connections flush what they wrote), delete what was
-// retired, submit, wait. Everything of a loop belongs to its thread but post() and stop().
+// One thread's event loop: a backend (io_uring), timers, a mailbox, and what happens at the end of a turn. A turn is:
+// deliver completions, fire timers, read the mailbox, run the turn hooks (connections flush what they wrote), delete
+// what was retired, submit, wait. Everything of a loop belongs to its thread but post() and stop().
 #pragma once
 #include <atomic>
 #include <functional>

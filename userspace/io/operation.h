@@ -1,7 +1,7 @@
-// An operation in the kernel's hands. It is a field of its owner and names the method that its completion is given to; while
-// it is in flight the kernel owns it and its buffer, so the owner must live until the last completion: close is cancel, wait
-// until nothing is in flight, delete. Multishot operations complete many times; Completion::more tells the last one.
-// Thread: that of the loop.
+// An operation in the kernel's hands. It is a field of its owner and names the method that its completion is given to;
+// while it is in flight the kernel owns it and its buffer, so the owner must live until the last completion: close is
+// cancel, wait until nothing is in flight, delete. Multishot operations complete many times; Completion::more tells the
+// last one. Thread: that of the loop.
 #pragma once
 #include <cstdint>
 

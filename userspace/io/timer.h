@@ -1,7 +1,7 @@
-// Timers on a hierarchical wheel with a tick of one millisecond (Varghese and Lauck, 1987; five levels of 64 slots). Made for
-// timers that are armed and disarmed once per request and hardly ever fire: arming later and disarming only note the new
-// deadline, the wheel finds out when the old slot comes up. A timer is a field of its owner; it never fires early and fires
-// on the loop's thread. Destroying it disarms it.
+// Timers on a hierarchical wheel with a tick of one millisecond (Varghese and Lauck, 1987; five levels of 64 slots).
+// Made for timers that are armed and disarmed once per request and hardly ever fire: arming later and disarming only
+// note the new deadline, the wheel finds out when the old slot comes up. A timer is a field of its owner; it never
+// fires early and fires on the loop's thread. Destroying it disarms it.
 #pragma once
 #include <array>
 #include <chrono>
@@ -55,8 +55,8 @@ class TimerWheel {
   explicit TimerWheel(base::MonotonicTime start) : start_(start) {}
 
   void set_now(base::MonotonicTime now) { now_ = now; }
-  // Fires what is due at now(), in the order of the deadlines. Timers armed by the callbacks fire at the next call at the
-  // earliest.
+  // Fires what is due at now(), in the order of the deadlines. Timers armed by the callbacks fire at the next call at
+  // the earliest.
   void advance();
   // How long the loop may sleep; nanoseconds::max() when no timer is linked.
   base::nanoseconds until_next(base::MonotonicTime now) const;

@@ -37,8 +37,8 @@ struct SendSlot {
 constexpr uint64_t kIgnore = 0;  // completions nobody waits for: cancels, closes
 constexpr uint16_t kBufferGroup = 1;
 
-// Receive buffers. The kernel is offered at most ring_buffers at a time, in a ring; what comes back goes on a stack, so that
-// the most recently used memory is offered first. Chunks are mapped as they are needed and never given back.
+// Receive buffers. The kernel is offered at most ring_buffers at a time, in a ring; what comes back goes on a stack, so
+// that the most recently used memory is offered first. Chunks are mapped as they are needed and never given back.
 class RecvPool {
  public:
   ~RecvPool() {
@@ -73,7 +73,8 @@ class RecvPool {
       const uint32_t id = free_.back();
       free_.pop_back();
       base::Block& block = blocks_[id];
-      io_uring_buf_ring_add(ring_, block.data, block.capacity, static_cast<uint16_t>(id), mask, static_cast<int>(added));
+      io_uring_buf_ring_add(ring_, block.data, block.capacity, static_cast<uint16_t>(id), mask,
+                            static_cast<int>(added));
       slots_[(tail_ + added) & static_cast<uint32_t>(mask)] = static_cast<uint16_t>(id);
       ++added;
       ++offered_;
@@ -119,7 +120,8 @@ class RecvPool {
     chunks_.push_back({memory, bytes});
     stats_->buffer_bytes += bytes;
     if (blocks_ == nullptr) {
-      blocks_ = std::make_unique<base::Block[]>(std::min<size_t>(kBlocksMax, options_.buffer_bytes_max / options_.buffer_bytes + count));
+      blocks_ = std::make_unique<base::Block[]>(
+          std::min<size_t>(kBlocksMax, options_.buffer_bytes_max / options_.buffer_bytes + count));
       slots_.resize(options_.ring_buffers);
     }
     for (uint32_t i = count; i-- > 0;) {
@@ -287,8 +289,10 @@ Error refusal(int err) {
   switch (err) {
     case EPERM:
     case EACCES:
-      why = "io_uring is refused here: allow it (sysctl kernel.io_uring_disabled=0, and io_uring_setup in the container's "
-            "seccomp profile)";
+      why =
+          "io_uring is refused here: allow it (sysctl kernel.io_uring_disabled=0, and io_uring_setup in the "
+          "container's "
+          "seccomp profile)";
       break;
     case ENOSYS: why = "this kernel has no io_uring, or seccomp hides it: Linux 6.1 or newer is needed"; break;
     case EINVAL: why = "this kernel's io_uring is too old: Linux 6.1 or newer is needed"; break;

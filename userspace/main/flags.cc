@@ -23,7 +23,8 @@ constexpr Refused kRefused[] = {
     {"--reject-unknown-dynamic-fields", false, "there is no dynamic configuration yet"},
     {"--enable-mutex-tracing", false, "workers share no mutexes to trace"},
     {"--enable-core-dump", false, "core dumps are the service manager's business: LimitCORE= or ulimit -c"},
-    {"--cpuset-threads", false, "--concurrency already defaults to the CPUs of the affinity mask and the cgroup's quota"},
+    {"--cpuset-threads", false,
+     "--concurrency already defaults to the CPUs of the affinity mask and the cgroup's quota"},
     {"--log-format", true, "the log has one format; access logs have formats"},
     {"--stats-tag", true, "statistics carry Envoy's default tags only"},
     {"--disable-extensions", true, "extensions cannot be switched off one by one"},
@@ -81,7 +82,9 @@ double cgroup_quota() {
 
 void add_ignored(CLI::App& app) {
   for (const char* name : kNoEffectWithValue) {
-    app.add_option_function<std::string>(name, [](const std::string&) {}, "accepted, no effect: no hot restart")->group("");
+    app.add_option_function<std::string>(
+           name, [](const std::string&) {}, "accepted, no effect: no hot restart")
+        ->group("");
   }
   for (const char* name : kNoEffect) {
     app.add_flag_callback(name, [] {}, "accepted, no effect")->group("");
@@ -111,9 +114,12 @@ void note_options(const CLI::App& app, const Flags& flags, Flags& out) {
   given.emplace_back("service_cluster", flags.service_cluster);
   given.emplace_back("service_node", flags.service_node);
   given.emplace_back("service_zone", flags.service_zone);
-  given.emplace_back("file_flush_interval", fmt::format("{:.3f}s", static_cast<double>(flags.file_flush_interval.count()) / 1000));
+  given.emplace_back("file_flush_interval",
+                     fmt::format("{:.3f}s", static_cast<double>(flags.file_flush_interval.count()) / 1000));
   given.emplace_back("drain_time", fmt::format("{}s", flags.drain_time.count()));
-  given.emplace_back("mode", std::string(flags.mode == Mode::kServe ? "Serve" : flags.mode == Mode::kValidate ? "Validate" : "InitOnly"));
+  given.emplace_back("mode", std::string(flags.mode == Mode::kServe      ? "Serve"
+                                         : flags.mode == Mode::kValidate ? "Validate"
+                                                                         : "InitOnly"));
   (void)app;
 }
 
@@ -136,21 +142,29 @@ ParsedFlags parse_flags(int argc, char** argv) {
   CLI::App app("Millrace: an Envoy-v3-compatible proxy on io_uring", "millrace");
   int64_t drain_s = f.drain_time.count();
   int64_t flush_ms = f.file_flush_interval.count();
-  const std::map<std::string, Mode> modes{{"serve", Mode::kServe}, {"validate", Mode::kValidate}, {"init_only", Mode::kInitOnly}};
+  const std::map<std::string, Mode> modes{
+      {"serve", Mode::kServe}, {"validate", Mode::kValidate}, {"init_only", Mode::kInitOnly}};
   app.add_option("-c,--config-path", f.config_path, "bootstrap: .yaml, .json, .pb or .pb_text");
   app.add_option("--config-yaml", f.config_yaml, "bootstrap as YAML, merged over the file");
-  app.add_option("--mode", f.mode, "serve, validate (check the configuration and exit) or init_only (set everything up and exit)")
+  app.add_option("--mode", f.mode,
+                 "serve, validate (check the configuration and exit) or init_only (set everything up and exit)")
       ->transform(CLI::CheckedTransformer(modes, CLI::ignore_case));
-  app.add_option("--concurrency", f.concurrency, "workers; default: the CPUs this process may use")->check(CLI::Range(1u, 4096u));
-  app.add_option("-l,--log-level", f.log_level, "trace, debug, info, warning, error, critical or off")->capture_default_str();
+  app.add_option("--concurrency", f.concurrency, "workers; default: the CPUs this process may use")
+      ->check(CLI::Range(1u, 4096u));
+  app.add_option("-l,--log-level", f.log_level, "trace, debug, info, warning, error, critical or off")
+      ->capture_default_str();
   app.add_option("--component-log-level", f.component_log_level, "component:level,component:level");
   app.add_option("--log-path", f.log_path, "log file; default: stderr");
   app.add_option("--admin-address-path", f.admin_address_path, "file to write the admin address to");
   app.add_option("--service-node", f.service_node, "node.id");
   app.add_option("--service-cluster", f.service_cluster, "node.cluster");
   app.add_option("--service-zone", f.service_zone, "node.locality.zone");
-  app.add_option("--drain-time-s", drain_s, "longest drain, in seconds")->check(CLI::NonNegativeNumber)->capture_default_str();
-  app.add_option("--file-flush-interval-msec", flush_ms, "flush access logs that often")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--drain-time-s", drain_s, "longest drain, in seconds")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--file-flush-interval-msec", flush_ms, "flush access logs that often")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_flag("--allow-unknown-static-fields,--allow-unknown-fields", f.allow_unknown_static_fields,
                "fields nobody knows are warnings");
   app.add_flag("--print-support", f.print_support, "print what of Envoy's API is supported, as Markdown, and exit");

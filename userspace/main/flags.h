@@ -1,5 +1,5 @@
-// The command line: Envoy's flags with Envoy's meaning. What Envoy has and Millrace cannot do is refused with a sentence;
-// what has no effect here is accepted.
+// The command line: Envoy's flags with Envoy's meaning. What Envoy has and Millrace cannot do is refused with a
+// sentence; what has no effect here is accepted.
 #pragma once
 #include <cstdint>
 #include <string>

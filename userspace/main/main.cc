@@ -59,7 +59,8 @@ int print_validation(const config::LoadedSnapshot& loaded) {
     std::cout << "ignored: " << note.path << ": " << note.what << "\n";
   }
   if (loaded.snapshot == nullptr) {
-    std::cerr << fmt::format("millrace: the configuration has {} error{}\n", loaded.errors, loaded.errors == 1 ? "" : "s");
+    std::cerr << fmt::format("millrace: the configuration has {} error{}\n", loaded.errors,
+                             loaded.errors == 1 ? "" : "s");
     return 1;
   }
   std::cout << "configuration OK\n";
@@ -110,7 +111,8 @@ class Daemon {
 
   void fill_context() {
     context_.state = [this] {
-      if (server_.healthcheck_failed() || server_.state() == server::State::kDraining) return admin::ServerState::kDraining;
+      if (server_.healthcheck_failed() || server_.state() == server::State::kDraining)
+        return admin::ServerState::kDraining;
       return server_.state() == server::State::kLive ? admin::ServerState::kLive : admin::ServerState::kInitializing;
     };
     context_.facts = [this] { return facts(); };
@@ -123,7 +125,8 @@ class Daemon {
     };
     context_.runtime = [this] {
       std::vector<admin::RuntimeLayer> layers;
-      for (const config::RuntimeLayer& layer : server_.snapshot().runtime_layers) layers.push_back({layer.name, layer.values});
+      for (const config::RuntimeLayer& layer : server_.snapshot().runtime_layers)
+        layers.push_back({layer.name, layer.values});
       return layers;
     };
     context_.config_dump = [this](const admin::ConfigDumpQuery& query) -> base::Result<std::string> {

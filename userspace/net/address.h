@@ -1,5 +1,5 @@
-// A transport address: IPv4, IPv6 or a unix socket path ('@' first: abstract namespace). Value type, any thread. Text forms
-// are Envoy's: "1.2.3.4:80", "[::1]:80", "/run/x.sock".
+// A transport address: IPv4, IPv6 or a unix socket path ('@' first: abstract namespace). Value type, any thread. Text
+// forms are Envoy's: "1.2.3.4:80", "[::1]:80", "/run/x.sock".
 #pragma once
 #include <sys/socket.h>
 

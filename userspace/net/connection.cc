@@ -215,7 +215,8 @@ void Connection::on_send(const io::Completion& completion) {
     out_.clear();
     if (state_ == State::kFlushing) return begin_closing(false);
     if (failed_) return;
-    Error error = Error::from_errno(completion.result == 0 ? EPIPE : -completion.result, "connection failed while writing");
+    Error error =
+        Error::from_errno(completion.result == 0 ? EPIPE : -completion.result, "connection failed while writing");
     // What the peer sent before it went may explain why: let reading find the end.
     if (!recv_.in_flight() || read_ended_) return fail(std::move(error));
     write_error_ = std::make_unique<Error>(std::move(error));

@@ -1,16 +1,17 @@
-// One stream socket, on one worker, from accept or connect to close. Reads with a multishot receive into blocks of the ring's
-// pool, writes with one send in flight at a time, gathered once at the end of the loop turn. Reports to one handler.
+// One stream socket, on one worker, from accept or connect to close. Reads with a multishot receive into blocks of the
+// ring's pool, writes with one send in flight at a time, gathered once at the end of the loop turn. Reports to one
+// handler.
 //
-//   kConnecting --connected--> kOpen --close(kFlush)--> kFlushing --flushed, peer gone or delay over--> kClosing --idle--> gone
-//        \____________failed or close()____________________\______close(kNow|kReset)__________________/
+//   kConnecting --connected--> kOpen --close(kFlush)--> kFlushing --flushed, peer gone, delay over--> kClosing --> gone
+//        \____________failed or close()____________________\______close(kNow|kReset)________________/
 //
-// Half-close: an end of stream from the peer is data with end_stream; ours is write() with end_stream. Back-pressure: the
-// handler is told when the bytes waiting to be sent rise above the high watermark and when they fall to half of it; it
-// answers by pause_reading() on the connection that feeds this one. Reading ahead while paused is limited to what the
-// kernel had under way.
-// Ownership: the handler's owner holds it until close(), which takes it: the connection cancels what is in flight, closes
-// the descriptor and retires itself. The handler gets no call after close(), nor after on_error() returns.
-// Failures are reported at the end of the turn.
+// Half-close: an end of stream from the peer is data with end_stream; ours is write() with end_stream. Back-pressure:
+// the handler is told when the bytes waiting to be sent rise above the high watermark and when they fall to half of it;
+// it answers by pause_reading() on the connection that feeds this one. Reading ahead while paused is limited to what
+// the kernel had under way.
+// Ownership: the handler's owner holds it until close(), which takes it: the connection
+// cancels what is in flight, closes the descriptor and retires itself. The handler gets no call after close(), nor
+// after on_error() returns. Failures are reported at the end of the turn.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -28,8 +29,8 @@ class Connection;
 class ConnectionHandler {
  public:
   virtual void on_connected(Connection&) {}
-  // data: everything received and not consumed yet; take what you can, the rest stays. end_stream: the peer will send no
-  // more. Called again only when more arrives, or after redeliver().
+  // data: everything received and not consumed yet; take what you can, the rest stays. end_stream: the peer will send
+  // no more. Called again only when more arrives, or after redeliver().
   virtual void on_data(Connection& connection, base::Buffer& data, bool end_stream) = 0;
   virtual void on_above_high_watermark(Connection&) {}
   virtual void on_below_low_watermark(Connection&) {}
@@ -46,7 +47,8 @@ enum class CloseMode : uint8_t {
   kNow,         // what is not yet sent is dropped
   kReset,       // as kNow, and the peer sees RST
   kFlush,       // sends everything first
-  kFlushDelay,  // ... then FIN, and waits for the peer's FIN up to the delay: a peer that still sends gets to read the answer
+  kFlushDelay,  // ... then FIN, and waits for the peer's FIN up to the delay: a peer that still sends gets to read the
+                // answer
 };
 
 struct ConnectOptions {

@@ -59,7 +59,8 @@ void set_before_bind(int fd, const Address& address, const ListenOptions& option
       const int only = options.ipv6_only ? 1 : 0;
       set(IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
     }
-    if (options.transparent) set(v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &on, sizeof on);
+    if (options.transparent)
+      set(v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &on, sizeof on);
     if (options.freebind) set(v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_FREEBIND : IP_FREEBIND, &on, sizeof on);
     set(IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // accepted sockets inherit it
     if (options.keepalive) set_keepalive(set, *options.keepalive);

@@ -1,6 +1,6 @@
-// Making listening sockets and the options that Envoy's configuration puts on sockets. Listening sockets are made on the main
-// thread, before workers start, so that a busy address is a start-up error; workers get the descriptor. Errors name the
-// address.
+// Making listening sockets and the options that Envoy's configuration puts on sockets. Listening sockets are made on
+// the main thread, before workers start, so that a busy address is a start-up error; workers get the descriptor. Errors
+// name the address.
 #pragma once
 #include <chrono>
 #include <cstdint>

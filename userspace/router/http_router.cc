@@ -188,7 +188,8 @@ void HttpRouter::start_attempt() {
     context.host_selection_attempts = policy.host_selection_retry_max_attempts;
   }
   host_ = cluster_->choose(context);
-  if (host_ == nullptr) return reply(503, ResponseFlag::kNoHealthyUpstream, "no healthy upstream", "no_healthy_upstream");
+  if (host_ == nullptr)
+    return reply(503, ResponseFlag::kNoHealthyUpstream, "no healthy upstream", "no_healthy_upstream");
   if (retry_state_.enabled()) tried_.push_back(host_);
   info.upstream.host_address = &host_->address();
   info.upstream.host_name = host_->hostname();
@@ -334,7 +335,8 @@ void HttpRouter::on_headers(UpstreamRequest&, bool end_stream) {
   count_response(status);
 
   if (retry_state_.enabled() && state_ == State::kActive) {
-    const route::RetryVerdict verdict = retry_state_.on_response(headers, worker_.loop.system_now(), worker_.loop.prng());
+    const route::RetryVerdict verdict =
+        retry_state_.on_response(headers, worker_.loop.system_now(), worker_.loop.prng());
     if (retry(verdict)) return;
     if (status < 500 && retried_) cluster_->stats().inc(cs::kUpstreamRqRetrySuccess);
   }

@@ -1,13 +1,15 @@
 // The last HTTP filter: takes a request to an upstream host and brings the response back, with retries and timeouts.
 //
-//   kIdle --request headers--> kWaiting (for a connection) --ready--> kActive --response headers--> kResponding --> kDone
+//   kIdle --request headers--> kWaiting (for a connection) --ready--> kActive --response headers--> kResponding -->
+//   kDone
 //              |                     |___________reset____________________|
 //              |                     v retry allowed
 //              |                 kBackOff --timer--> kWaiting
 //              |___ direct response, redirect, no route, no host ...: a local reply, kDone
 //
-// The body goes to the upstream as it comes. While another attempt is still possible it is also kept, by reference and up to
-// the buffer limit; beyond that the request is not tried again. One attempt at a time; one instance per stream, reused.
+// The body goes to the upstream as it comes. While another attempt is still possible it is also kept, by reference and
+// up to the buffer limit; beyond that the request is not tried again. One attempt at a time; one instance per stream,
+// reused.
 #pragma once
 #include <string>
 #include <vector>

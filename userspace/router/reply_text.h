@@ -1,5 +1,5 @@
-// What the router says when an upstream failed, in Envoy's words: response flags, response code details, and the reason in
-// the body of the local reply. Pure functions, any thread.
+// What the router says when an upstream failed, in Envoy's words: response flags, response code details, and the reason
+// in the body of the local reply. Pure functions, any thread.
 #pragma once
 #include <string>
 #include <string_view>

@@ -1,7 +1,8 @@
-// The process: listening sockets, workers, signals, drain, and the statistics that belong to nobody else. Everything runs on
-// the main thread's loop; workers are told by message and never waited for while they serve.
+// The process: listening sockets, workers, signals, drain, and the statistics that belong to nobody else. Everything
+// runs on the main thread's loop; workers are told by message and never waited for while they serve.
 //
-//   kInitializing --start()--> kLive --SIGTERM, drain_and_exit()--> kDraining --nothing in flight, or drain time--> stopped
+//   kInitializing --start()--> kLive --SIGTERM, drain_and_exit()--> kDraining --nothing in flight, or drain time-->
+//   stopped
 //                                  \--second SIGTERM, quit()----------------------------------------------------/
 #pragma once
 #include <functional>
@@ -45,7 +46,8 @@ class Server {
   // Exit now.
   void quit();
   enum class DrainScope : uint8_t { kAll, kInboundOnly };
-  // Stops the listeners, as POST /drain_listeners: at once, or after answers have said Connection: close for the drain time.
+  // Stops the listeners, as POST /drain_listeners: at once, or after answers have said Connection: close for the drain
+  // time.
   void drain_listeners(DrainScope scope, bool graceful, bool skip_exit);
   void fail_healthcheck(bool fail);
   void reopen_logs();

@@ -1,5 +1,5 @@
-// Signals as messages to the main loop: SIGTERM, SIGINT, SIGUSR1, SIGHUP through a signalfd. They are blocked in every thread
-// by block(), which must run before any thread is made. SIGPIPE is ignored.
+// Signals as messages to the main loop: SIGTERM, SIGINT, SIGUSR1, SIGHUP through a signalfd. They are blocked in every
+// thread by block(), which must run before any thread is made. SIGPIPE is ignored.
 #pragma once
 #include <functional>
 

@@ -1,6 +1,6 @@
 // A worker: a thread with a ring, its share of every listener, its view of the clusters. Nothing of it is touched from
-// outside but through post(). Life: constructed and started by the main thread, which waits until the ring stands; drained
-// or stopped by messages; joined by the destructor.
+// outside but through post(). Life: constructed and started by the main thread, which waits until the ring stands;
+// drained or stopped by messages; joined by the destructor.
 //
 //   starting --ring stands--> running --drain()--> draining --nothing in flight--> drained --stop()--> gone
 #pragma once

@@ -12,7 +12,8 @@ WorkerListener::WorkerListener(filter::WorkerContext& worker, SharedListener& sh
       worker_stats_(shared.worker_stats[worker.index]->worker(worker.index)),
       host_(shared.options->chain.filter->instantiate(worker, shared.facts)) {
   for (int fd : fds) {
-    acceptors_.push_back(std::make_unique<net::Acceptor>(worker.loop, fd, [this](int accepted) { on_accept(accepted); }));
+    acceptors_.push_back(
+        std::make_unique<net::Acceptor>(worker.loop, fd, [this](int accepted) { on_accept(accepted); }));
   }
 }
 

@@ -31,7 +31,8 @@ struct GlobalConnections {
 class WorkerListener final : public filter::ConnectionObserver {
  public:
   // Takes the descriptors, one per address.
-  WorkerListener(filter::WorkerContext& worker, SharedListener& shared, GlobalConnections& global, std::vector<int> fds);
+  WorkerListener(filter::WorkerContext& worker, SharedListener& shared, GlobalConnections& global,
+                 std::vector<int> fds);
   ~WorkerListener();
 
   void start();
