@@ -486,6 +486,12 @@ void HttpStream::set_idle_timeout(base::milliseconds timeout) {
   }
 }
 
+void HttpStream::set_max_duration(base::milliseconds limit) {
+  if (limit.count() <= 0) return max_duration_.disarm();
+  const auto gone = std::chrono::duration_cast<base::milliseconds>(hcm_.worker().loop.now() - info_.start);
+  max_duration_.arm(limit - gone);
+}
+
 void HttpStream::on_idle() {
   if (over_) return;
   stats().inc(hs::kDownstreamRqIdleTimeout);

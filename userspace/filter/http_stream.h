@@ -105,6 +105,8 @@ class HttpStream {
   void pause_request();
   void resume_request();
   void set_idle_timeout(base::milliseconds timeout);
+  // From the beginning of the stream; 0: no limit.
+  void set_max_duration(base::milliseconds limit);
   void clear_route() { route_known_ = false; }
 
  private:

@@ -203,10 +203,13 @@ RetryVerdict RetryState::on_reset(ResetReason reason, bool request_started, base
   return take_retry(prng);
 }
 
-Timeouts request_timeouts(const Route& route, HeaderMap& request, bool set_expected) {
+Timeouts request_timeouts(const Route& route, HeaderMap& request, bool set_expected, bool respect_expected) {
   const RetryPolicy& policy = route.retry_policy->options();
   Timeouts out{route.timeout, policy.per_try_timeout, policy.per_try_idle_timeout};
-  if (request.has(Header::kEnvoyUpstreamRequestTimeout)) {
+  if (respect_expected && request.has(Header::kEnvoyExpectedRequestTimeout)) {
+    const auto number = parse_whole<uint32_t>(request.get(Header::kEnvoyExpectedRequestTimeout));
+    if (number) out.global = milliseconds(*number);
+  } else if (request.has(Header::kEnvoyUpstreamRequestTimeout)) {
     const auto number = parse_whole<uint32_t>(request.get(Header::kEnvoyUpstreamRequestTimeout));
     if (number) out.global = milliseconds(*number);
     request.remove(Header::kEnvoyUpstreamRequestTimeout);

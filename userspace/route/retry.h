@@ -91,8 +91,10 @@ struct Timeouts {
 };
 
 // Timeouts of a request: the route's, or those of x-envoy-upstream-rq-timeout-ms and -per-try-timeout-ms, which
-// are removed. With set_expected it tells the upstream in x-envoy-expected-rq-timeout-ms.
-Timeouts request_timeouts(const Route& route, http::HeaderMap& request, bool set_expected = true);
+// are removed. With set_expected it tells the upstream in x-envoy-expected-rq-timeout-ms; with respect_expected what an
+// earlier Envoy said there is the timeout.
+Timeouts request_timeouts(const Route& route, http::HeaderMap& request, bool set_expected = true,
+                          bool respect_expected = false);
 // max_stream_duration of the route for this request, with grpc-timeout; nothing: the connection manager's.
 std::optional<milliseconds> stream_duration_limit(const Route& route, const http::HeaderMap& request);
 

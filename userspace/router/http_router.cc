@@ -66,7 +66,7 @@ void HttpRouter::begin(filter::HttpStream& stream) {
   body_bytes_ = 0;
   attempts_ = stale_retries_ = 0;
   request_ended_ = has_trailers_ = replayable_ = holds_retry_ = retried_ = false;
-  paused_request_ = upstream_full_ = downstream_full_ = fresh_ = false;
+  paused_request_ = upstream_full_ = downstream_full_ = fresh_ = timed_out_ = false;
 }
 
 void HttpRouter::end() {
@@ -108,10 +108,11 @@ HttpFilterStatus HttpRouter::on_request_headers(http::HeaderMap& headers, bool e
   if (!choose_cluster()) return HttpFilterStatus::kStop;
 
   const bool tell = !options_.suppress_envoy_headers;
-  timeouts_ = route::request_timeouts(*route_, headers, tell);
+  timeouts_ = route::request_timeouts(*route_, headers, tell, options_.respect_expected_rq_timeout);
   retry_state_ = route::RetryState(*route_->retry_policy, headers);
   route::rewrite_request(*route_, choice_, headers, stream_->format_context(), {.set_original = tell});
   if (action().idle_timeout) stream_->set_idle_timeout(*action().idle_timeout);
+  if (const auto limit = route::stream_duration_limit(*route_, headers)) stream_->set_max_duration(*limit);
 
   retry_buffer_max_ = options_.retry_buffer_bytes_max;
   if (route_->options->per_request_buffer_limit_bytes) {
@@ -202,6 +203,10 @@ void HttpRouter::start_attempt() {
   if (route_->virtual_host->options->include_request_attempt_count) {
     set_number(headers, Header::kEnvoyAttemptCount, attempts_);
   }
+  if (attempts_ > 1 && route_->virtual_host->options->include_is_timeout_retry_header) {
+    headers.set_view(Header::kEnvoyIsTimeoutRetry, timed_out_ ? "true" : "false");
+  }
+  timed_out_ = false;
   Http1Pool* pool = cluster_->http1_pool(*host_, priority());
   state_ = State::kWaiting;
   info.upstream.connect_start = worker_.loop.now();
@@ -588,6 +593,7 @@ void HttpRouter::per_try_expired(uint16_t counter, std::string_view details) {
   disarm_attempt();
   request_->cancel();
   state_ = State::kWaiting;
+  timed_out_ = true;
   if (retry_state_.enabled() &&
       retry(retry_state_.on_reset(route::ResetReason::kLocalReset, true, worker_.loop.prng()))) {
     return;

@@ -128,6 +128,7 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   bool paused_request_ = false;    // we stopped the client: too much waits for a connection
   bool upstream_full_ = false;     // we stopped the client: the upstream takes no more
   bool downstream_full_ = false;
+  bool timed_out_ = false;         // so did the latest try end
   bool fresh_ = false;             // the next attempt takes no idle connection
   io::TimerOf<&HttpRouter::on_timeout> timeout_;
   io::TimerOf<&HttpRouter::on_per_try_timeout> per_try_;

@@ -455,6 +455,48 @@ TEST_F(HttpRouterTest, ATryThatTakesTooLongIsMadeAgain) {
   EXPECT_EQ(stat(cs::kUpstreamRqPerTryTimeout), 1u);
 }
 
+TEST_F(HttpRouterTest, RetriesSayWhetherATimeoutWasTheReason) {
+  retry_on(route::retry_on::k5xx, 2);
+  route().route.retry_policy->per_try_timeout = milliseconds(20);
+  vhost().include_is_timeout_retry_header = true;
+  begin();
+  client.send(kGet);
+  EXPECT_THAT(request_at(0).received, Not(HasSubstr("x-envoy-is-timeout-retry")));
+  EXPECT_THAT(request_at(1).received, HasSubstr("x-envoy-is-timeout-retry: true\r\n"));
+  answer(upstream.connections[1], "503 Service Unavailable", "");
+  EXPECT_THAT(request_at(1).received, HasSubstr("x-envoy-is-timeout-retry: false\r\n"));
+  answer(upstream.connections[1], "200 OK", "ok");
+  client_got("ok");
+}
+
+TEST_F(HttpRouterTest, TheRoutesStreamDurationReplacesTheManagers) {
+  options.max_stream_duration = milliseconds(20);
+  route().route.max_stream_duration = milliseconds(0);
+  route::RouteOptions brief = route::prefix("/brief", "backend");
+  brief.route.max_stream_duration = milliseconds(10);
+  vhost().routes.insert(vhost().routes.begin(), brief);
+  log();
+  begin();
+  client.send(kGet);
+  TestSocket& server = request_at(0);
+  const base::MonotonicTime later = loop->now() + milliseconds(40);
+  turn_until([&] { return loop->now() > later; });
+  answer(server, "200 OK", "ok");
+  client_got("ok");
+  client.send("GET /brief HTTP/1.1\r\nhost: a\r\n\r\n");
+  EXPECT_THAT(client_got("downstream duration timeout"), StartsWith("HTTP/1.1 504"));
+  EXPECT_EQ(logged(), "200 - via_upstream\n504 DT max_duration_timeout\n");
+}
+
+TEST_F(HttpRouterTest, WhatAnEarlierEnvoyExpectsIsTheTimeoutWhenRespected) {
+  router.respect_expected_rq_timeout = true;
+  options.internal_ranges.push_back({*net::Address::parse_ip("10.0.0.0", 0), 8});
+  begin();
+  client.send("GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 10.0.0.1\r\nx-envoy-expected-rq-timeout-ms: 25\r\n\r\n");
+  EXPECT_THAT(request_at(0).received, HasSubstr("x-envoy-expected-rq-timeout-ms: 25\r\n"));
+  EXPECT_THAT(client_got("upstream request timeout"), StartsWith("HTTP/1.1 504"));
+}
+
 TEST_F(HttpRouterTest, TheLastTryThatTakesTooLongIsA504) {
   retry_on(route::retry_on::k5xx, 0);
   route().route.retry_policy->per_try_timeout = milliseconds(15);
