@@ -35,7 +35,7 @@ class HcmWorker final : public ConnectionHost {
   bool draining() const { return worker_.draining || draining_; }
 
  private:
-  static constexpr size_t kIdleStreamsMax = 64;
+  static constexpr size_t kIdleStreamsMax = 256;  // about 4 KiB each, made by load only
   void on_turn_end();
 
   const HcmOptions& options_;

@@ -20,8 +20,9 @@ thread_local size_t connections_alive = 0;
 
 size_t Connection::alive() { return connections_alive; }
 
-Connection::Connection(io::Loop& loop, int fd)
-    : loop_(loop), handler_(nullptr), fd_(fd), state_(State::kOpen), timer_(loop.timers(), *this) {
+Connection::Connection(io::Loop& loop, int fd, const Address* local)
+    : loop_(loop), handler_(nullptr), fd_(fd), state_(State::kOpen), timer_(loop.timers(), *this),
+      listener_address_(local) {
   ++connections_alive;
 }
 
@@ -57,8 +58,8 @@ Connection::Connection(io::Loop& loop, const Address& to, const ConnectOptions& 
 
 Connection::~Connection() { --connections_alive; }
 
-std::unique_ptr<Connection> Connection::accepted(io::Loop& loop, int fd) {
-  return std::unique_ptr<Connection>(new Connection(loop, fd));
+std::unique_ptr<Connection> Connection::accepted(io::Loop& loop, int fd, const Address* local) {
+  return std::unique_ptr<Connection>(new Connection(loop, fd, local));
 }
 
 std::unique_ptr<Connection> Connection::connect(io::Loop& loop, const Address& to, const ConnectOptions& options,
@@ -295,6 +296,7 @@ const Address& Connection::remote_address() {
 }
 
 const Address& Connection::local_address() {
+  if (listener_address_ != nullptr) return *listener_address_;
   if (local_ == nullptr) {
     sockaddr_storage storage;
     const socklen_t length = loop_.backend().local_address(fd_, storage);

@@ -60,8 +60,9 @@ struct ConnectOptions {
 
 class Connection final : public io::Retired {
  public:
-  // An accepted socket. set_handler(), then start().
-  static std::unique_ptr<Connection> accepted(io::Loop& loop, int fd);
+  // An accepted socket. set_handler(), then start(). local: what the listener is bound to, if it is one address; it
+  // spares asking the kernel and must outlive the connection.
+  static std::unique_ptr<Connection> accepted(io::Loop& loop, int fd, const Address* local = nullptr);
   // Begins to connect; on_connected() or on_error() follows, never from within this call. Bytes may be written at once.
   static std::unique_ptr<Connection> connect(io::Loop& loop, const Address& to, const ConnectOptions& options,
                                              ConnectionHandler& handler);
@@ -108,7 +109,7 @@ class Connection final : public io::Retired {
  private:
   enum class State : uint8_t { kConnecting, kOpen, kFlushing, kClosing };
 
-  Connection(io::Loop& loop, int fd);
+  Connection(io::Loop& loop, int fd, const Address* local);
   Connection(io::Loop& loop, const Address& to, const ConnectOptions& options, ConnectionHandler& handler);
   void on_connect(int32_t result);
   void on_recv(const io::Completion& completion);
@@ -157,6 +158,7 @@ class Connection final : public io::Retired {
   std::unique_ptr<base::Error> failure_;      // to be reported at the end of the turn
   std::unique_ptr<base::Error> write_error_;  // a send failed; reported once reading has come to its end
   std::unique_ptr<sockaddr_storage> connect_address_;
+  const Address* listener_address_ = nullptr;
   std::unique_ptr<Address> remote_, local_;
 };
 

@@ -11,9 +11,12 @@ WorkerListener::WorkerListener(filter::WorkerContext& worker, SharedListener& sh
     : worker_(worker), shared_(shared), global_(global), stats_(shared.stats->worker(worker.index)),
       worker_stats_(shared.worker_stats[worker.index]->worker(worker.index)),
       host_(shared.options->chain.filter->instantiate(worker, shared.facts)) {
-  for (int fd : fds) {
-    acceptors_.push_back(
-        std::make_unique<net::Acceptor>(worker.loop, fd, [this](int accepted) { on_accept(accepted); }));
+  for (size_t i = 0; i < fds.size(); ++i) {
+    const net::Address& bound = shared.bound[i];
+    // What is bound to one address is reached by it, unless the kernel hands over connections to others as well.
+    const net::Address* local = bound.is_any() || shared.options->socket.transparent ? nullptr : &bound;
+    acceptors_.push_back(std::make_unique<net::Acceptor>(
+        worker.loop, fds[i], [this, local](int accepted) { on_accept(accepted, local); }));
   }
 }
 
@@ -28,7 +31,7 @@ void WorkerListener::stop_accepting() {
   acceptors_.clear();
 }
 
-void WorkerListener::on_accept(int fd) {
+void WorkerListener::on_accept(int fd, const net::Address* local) {
   if (shared_.connections.load(std::memory_order_relaxed) >= shared_.options->max_connections) {
     stats_.inc(ls::kDownstreamCxOverflow);
     worker_.loop.backend().close(fd);
@@ -45,7 +48,7 @@ void WorkerListener::on_accept(int fd) {
   stats_.gauge_add(ls::kDownstreamCxActive);
   worker_stats_.inc(stats::listener_worker::kDownstreamCxTotal);
   worker_stats_.gauge_add(stats::listener_worker::kDownstreamCxActive);
-  host_->accept(net::Connection::accepted(worker_.loop, fd), *this);
+  host_->accept(net::Connection::accepted(worker_.loop, fd, local), *this);
 }
 
 void WorkerListener::on_connection_end(base::MonotonicTime accepted) {

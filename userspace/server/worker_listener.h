@@ -44,7 +44,7 @@ class WorkerListener final : public filter::ConnectionObserver {
   const SharedListener& shared() const { return shared_; }
 
  private:
-  void on_accept(int fd);
+  void on_accept(int fd, const net::Address* local);
   void on_connection_end(base::MonotonicTime accepted) override;
 
   filter::WorkerContext& worker_;
