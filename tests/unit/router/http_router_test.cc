@@ -510,7 +510,8 @@ TEST_F(HttpRouterTest, TheClustersStreamDurationEndsATry) {
   client.send(kGet);
   request_at(1).send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
   run_until([&] { return client.ended; });
-  EXPECT_EQ(logged(), "504 UMSDR upstream_max_stream_duration_reached\n200 UMSDR upstream_max_stream_duration_reached\n");
+  EXPECT_EQ(logged(),
+            "504 UMSDR upstream_max_stream_duration_reached\n200 UMSDR upstream_max_stream_duration_reached\n");
   EXPECT_EQ(stat(cs::kUpstreamRqMaxDurationReached), 2u);
 }
 
