@@ -84,10 +84,15 @@ bool write_request_head(const HeaderMap& headers, Framing framing, WriterOptions
   const std::string_view target = method == "CONNECT" ? authority : headers.get(Header::kPath);
   if (!valid_name(method) || !clean_target(target)) return false;
   if (!authority.empty() && !clean_target(authority)) return false;
-  const size_t size_max = fields_size_max(headers) + target.size() + kExtraBytesMax;
+  const bool absolute = options.absolute_form && !authority.empty() && target.starts_with('/');
+  const size_t size_max = fields_size_max(headers) + target.size() + authority.size() + kExtraBytesMax;
   char* const begin = out.reserve(size_max);
   char* at = put(begin, method);
   *at++ = ' ';
+  if (absolute) {
+    at = put(at, headers.get(Header::kScheme) == "https" ? "https://" : "http://");
+    at = put(at, authority);
+  }
   at = put(at, target);
   at = put(at, options.http_10 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
   if (authority.data() != nullptr) at = put_field(at, "host", authority, options);

@@ -26,6 +26,7 @@ struct Framing {
 struct WriterOptions {
   bool proper_case = false;  // Content-Type for content-type
   bool http_10 = false;      // the version to put on the first line
+  bool absolute_form = false;  // requests: scheme and authority in the target (RFC 9112 section 3.2.2)
 };
 
 // False, and nothing written, when :method, :path (:authority for CONNECT) or :status are missing or hold bytes that

@@ -44,7 +44,8 @@ std::unique_ptr<filter::HttpFilter> HttpRouterConfig::instantiate(filter::Worker
 
 HttpRouter::HttpRouter(const HttpRouterOptions& options, filter::WorkerContext& worker)
     : options_(options), worker_(worker), timeout_(worker.loop.timers(), *this), per_try_(worker.loop.timers(), *this),
-      per_try_idle_(worker.loop.timers(), *this), back_off_(worker.loop.timers(), *this) {}
+      per_try_idle_(worker.loop.timers(), *this), attempt_duration_(worker.loop.timers(), *this),
+      back_off_(worker.loop.timers(), *this) {}
 
 HttpRouter::~HttpRouter() = default;
 
@@ -75,6 +76,7 @@ void HttpRouter::end() {
   state_ = State::kDone;
   timeout_.disarm();
   back_off_.disarm();
+  attempt_duration_.disarm();
   disarm_attempt();
   release_retry();
   connection_info_.reset();
@@ -229,6 +231,9 @@ void HttpRouter::send_request() {
   if (!stream::is_set(info.first_tx)) info.first_tx = attempt_start_;
   info.protocol = stream::Protocol::kHttp11;
   if (!stream_->options().access_logs.empty()) note_connection();
+  if (const auto limit = cluster_->cluster().options().http.max_stream_duration; limit.count() > 0) {
+    attempt_duration_.arm(limit);
+  }
   response_headers_->clear();
   stream_->response_trailers().clear();
   const bool headers_only = request_ended_ && unsent_.empty() && !has_trailers_;
@@ -519,6 +524,7 @@ bool HttpRouter::retry(const route::RetryVerdict& verdict) {
 
 void HttpRouter::begin_retry(base::milliseconds back_off) {
   request_->cancel();
+  attempt_duration_.disarm();
   disarm_attempt();
   state_ = State::kBackOff;
   unsent_.clear();
@@ -547,6 +553,7 @@ void HttpRouter::reply(unsigned code, ResponseFlag flag, std::string_view body, 
   state_ = State::kDone;
   request_->cancel();
   timeout_.disarm();
+  attempt_duration_.disarm();
   disarm_attempt();
   if (flag != ResponseFlag::kCount) stream_->info().flags.set(flag);
   if (paused_request_) {
@@ -579,6 +586,29 @@ void HttpRouter::on_timeout() {
   s.inc(cs::kUpstreamRqCompleted);
   s.inc_code(cs::kUpstreamRqCodes, 504);
   reply(504, ResponseFlag::kUpstreamRequestTimeout, "upstream request timeout", "response_timeout");
+}
+
+// The cluster's max_stream_duration.
+void HttpRouter::on_attempt_duration() {
+  if (stream_->over() || (state_ != State::kActive && state_ != State::kResponding)) return;
+  cluster_->stats().inc(cs::kUpstreamRqMaxDurationReached);
+  constexpr std::string_view kDetails = "upstream_max_stream_duration_reached";
+  if (state_ == State::kResponding) {
+    stream_->info().flags.set(ResponseFlag::kUpstreamMaxStreamDurationReached);
+    state_ = State::kDone;
+    finish_upstream_info();
+    request_->cancel();
+    return stream_->reset_response(kDetails);
+  }
+  disarm_attempt();
+  request_->cancel();
+  state_ = State::kWaiting;
+  if (retry_state_.enabled() &&
+      retry(retry_state_.on_reset(route::ResetReason::kLocalReset, true, worker_.loop.prng()))) {
+    return;
+  }
+  reply(request_ended_ ? 504 : 408, ResponseFlag::kUpstreamMaxStreamDurationReached,
+        "upstream max stream duration reached", kDetails);
 }
 
 void HttpRouter::on_per_try_timeout() { per_try_expired(cs::kUpstreamRqPerTryTimeout, "upstream_per_try_timeout"); }

@@ -88,6 +88,7 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   void on_timeout();
   void on_per_try_timeout();
   void on_per_try_idle();
+  void on_attempt_duration();
   void per_try_expired(uint16_t counter, std::string_view details);
   void count_response(unsigned status);
   void count_completed();
@@ -133,6 +134,7 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   io::TimerOf<&HttpRouter::on_timeout> timeout_;
   io::TimerOf<&HttpRouter::on_per_try_timeout> per_try_;
   io::TimerOf<&HttpRouter::on_per_try_idle> per_try_idle_;
+  io::TimerOf<&HttpRouter::on_attempt_duration> attempt_duration_;
   io::TimerOf<&HttpRouter::on_back_off_over> back_off_;
 };
 

@@ -112,8 +112,10 @@ bool Http1Client::send_headers(const http::HeaderMap& headers, bool end_stream) 
   if (raw_request_) framing = {};
   framing_ = framing.kind;
   const size_t before = connection_->output().size();
-  const bool proper_case = account_.cluster().cluster().options().http.proper_case_header_keys;
-  if (!http::write_request_head(headers, framing, {.proper_case = proper_case}, connection_->output())) return false;
+  const HttpOptions& options = account_.cluster().cluster().options().http;
+  const http::WriterOptions form{.proper_case = options.proper_case_header_keys,
+                                 .absolute_form = options.send_fully_qualified_url};
+  if (!http::write_request_head(headers, framing, form, connection_->output())) return false;
   request_->request_ended_ = end_stream;
   count_sent(before, true);
   return true;

@@ -65,6 +65,17 @@ TEST_F(HttpRouterTest, BodiesAndTrailersStreamBothWays) {
   client_got("0\r\nx-u: 2\r\n\r\n");
 }
 
+TEST_F(HttpRouterTest, TheTargetIsAWholeUrlWhereTheClusterAsksForIt) {
+  upstream::ClusterOptions o = cluster_of("backend", {&upstream});
+  o.http.send_fully_qualified_url = true;
+  add_cluster(std::move(o));
+  begin();
+  client.send("GET /p?q HTTP/1.1\r\nhost: example.com:81\r\n\r\n");
+  EXPECT_THAT(request_at(0).received, StartsWith("GET http://example.com:81/p?q HTTP/1.1\r\nhost: example.com:81\r\n"));
+  answer(upstream.connections[0], "200 OK", "ok");
+  client_got("ok");
+}
+
 TEST_F(HttpRouterTest, HeadHasNoBody) {
   begin();
   client.send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -488,11 +499,28 @@ TEST_F(HttpRouterTest, TheRoutesStreamDurationReplacesTheManagers) {
   EXPECT_EQ(logged(), "200 - via_upstream\n504 DT max_duration_timeout\n");
 }
 
+TEST_F(HttpRouterTest, TheClustersStreamDurationEndsATry) {
+  upstream::ClusterOptions o = cluster_of("backend", {&upstream});
+  o.http.max_stream_duration = milliseconds(20);
+  add_cluster(std::move(o));
+  log();
+  begin();
+  client.send(kGet);
+  EXPECT_THAT(client_got("upstream max stream duration reached"), StartsWith("HTTP/1.1 504"));
+  client.send(kGet);
+  request_at(1).send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+  run_until([&] { return client.ended; });
+  EXPECT_EQ(logged(),
+            "504 UMSDR upstream_max_stream_duration_reached\n200 UMSDR upstream_max_stream_duration_reached\n");
+  EXPECT_EQ(stat(cs::kUpstreamRqMaxDurationReached), 2u);
+}
+
 TEST_F(HttpRouterTest, WhatAnEarlierEnvoyExpectsIsTheTimeoutWhenRespected) {
   router.respect_expected_rq_timeout = true;
   options.internal_ranges.push_back({*net::Address::parse_ip("10.0.0.0", 0), 8});
   begin();
-  client.send("GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 10.0.0.1\r\nx-envoy-expected-rq-timeout-ms: 25\r\n\r\n");
+  client.send("GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 10.0.0.1\r\n"
+              "x-envoy-expected-rq-timeout-ms: 25\r\n\r\n");
   EXPECT_THAT(request_at(0).received, HasSubstr("x-envoy-expected-rq-timeout-ms: 25\r\n"));
   EXPECT_THAT(client_got("upstream request timeout"), StartsWith("HTTP/1.1 504"));
 }
