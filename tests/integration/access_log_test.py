@@ -52,6 +52,18 @@ class AccessLogTest(ProxyCase):
         self.assertEqual(json.loads(self.line(proxy)), {
             "status": 200, "mixed": "code=200", "none": None, "quoted": 'say "hi"\\', "nested": {"bytes": 5}})
 
+    def test_a_listener_logs_its_connections(self):
+        log = configs.file_log("c.log", "%DOWNSTREAM_LOCAL_PORT% %BYTES_SENT% %ACCESS_LOG_TYPE% %PROTOCOL%")
+        proxy = self.start([lambda port: configs.listener(port, configs.hcm(configs.direct()), access_log=[log])], [],
+                           flags=FLUSH)
+        with self.client(proxy.port) as client:
+            for _ in range(2):
+                self.assertEqual(client.request("GET", "/").status, 200)
+        local, sent, kind, protocol = self.line(proxy, "c.log").split(" ")
+        self.assertEqual((local, kind, protocol), (str(proxy.port), "TcpConnectionEnd", "-"))
+        self.assertGreater(int(sent), 2 * len("direct"))
+        self.assertEqual(proxy.process.read("c.log").count("\n"), 1)
+
     def test_a_header_cannot_forge_a_line(self):
         proxy = self.http(configs.direct(), access_log=[configs.file_log("a.log", "%REQ(X-A)%")], flags=FLUSH)
         get(proxy.port, headers=[("X-A", "tab\there")])

@@ -68,7 +68,7 @@ void Worker::listen(const filter::NetworkFilterConfig& config, uint32_t buffer_l
   acceptor_->start();
 }
 
-void Worker::on_connection_end(base::MonotonicTime) {
+void Worker::on_connection_end(const stream::StreamInfo&) {
   EXPECT_GT(connections_, 0u);
   --connections_;
 }

@@ -37,7 +37,7 @@ class Worker final : public filter::ConnectionObserver {
   void turn() { loop_->turn(base::milliseconds(50)); }
 
  private:
-  void on_connection_end(base::MonotonicTime) override;
+  void on_connection_end(const stream::StreamInfo&) override;
 
   const size_t alive_before_;
   stats::Store store_{1};

@@ -44,7 +44,6 @@ struct HcmOptions {
   bool allow_custom_methods = true;
   bool enable_trailers = false;
   bool proper_case_headers = false;
-  bool override_stream_error_on_invalid_http_message = false;
   UnderscoreHeaders headers_with_underscores = UnderscoreHeaders::kAllow;
 
   // Limits and times.

@@ -1,5 +1,7 @@
 #include "filter/http1_connection.h"
 
+#include <algorithm>
+
 #include "http/http1_writer.h"
 #include "stats/schema_http.h"
 
@@ -14,7 +16,7 @@ namespace {
 
 constexpr size_t kPipelinedInputMax = 64 * 1024;  // bytes read ahead of the request being answered
 // Long enough for a client under load to use the connection once more and be told Connection: close: closing it while a
-// request is on its way would lose that request.
+// request is on its way would lose that request. drain_timeout may shorten it.
 constexpr base::milliseconds kDrainIdleGrace{2'000};
 
 http::ParserOptions parser_options(const HcmOptions& o) {
@@ -176,7 +178,7 @@ void Http1Connection::drop_pristine_stream() {
 }
 
 void Http1Connection::arm_idle() {
-  if (draining_ || hcm_.draining()) return idle_.arm(kDrainIdleGrace);
+  if (draining_ || hcm_.draining()) return idle_.arm(std::min(kDrainIdleGrace, hcm_.options().drain_timeout));
   if (const base::milliseconds limit = hcm_.options().idle_timeout; limit.count() > 0) idle_.arm(limit);
 }
 
@@ -403,8 +405,20 @@ void Http1Connection::close(net::CloseMode mode, bool remote) {
   const base::MonotonicTime now = hcm_.worker().loop.now();
   s.record(hs::kDownstreamCxLengthMs,
            static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(now - info_.start).count()));
-  observer_.on_connection_end(info_.start);
+  tell_observer(now);
   hcm_.forget(*this);
+}
+
+void Http1Connection::tell_observer(base::MonotonicTime now) {
+  stream::StreamInfo whole;
+  whole.connection = &info_;
+  whole.start = info_.start;
+  whole.end = now;
+  whole.start_time = hcm_.worker().loop.system_now() -
+                     std::chrono::duration_cast<base::SystemTime::duration>(now - info_.start);
+  whole.bytes_received = counted_received_;
+  whole.bytes_sent = counted_sent_;
+  observer_.on_connection_end(whole);
 }
 
 void Http1Connection::drain() {

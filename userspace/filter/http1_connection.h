@@ -62,6 +62,7 @@ class Http1Connection final : public net::ConnectionHandler,
   bool must_close(HttpStream& stream) const;
   void update_byte_counts();
   void close(net::CloseMode mode, bool remote);
+  void tell_observer(base::MonotonicTime now);
   void arm_idle();
   void on_idle();
   void on_header_timeout();

@@ -10,6 +10,7 @@
 #include "io/loop.h"
 #include "net/connection.h"
 #include "stream/access_log_file.h"
+#include "stream/stream_info.h"
 
 namespace millrace::upstream {
 class ThreadLocalClusters;
@@ -33,10 +34,10 @@ struct WorkerContext {
   uint64_t connection_id() { return (static_cast<uint64_t>(index) << 48) | ++next_connection_id; }
 };
 
-// Called once per connection, when it has ended and its last byte counts are known.
+// Called once per connection, when it has ended and its last byte counts are known; the facts live during the call.
 class ConnectionObserver {
  public:
-  virtual void on_connection_end(base::MonotonicTime accepted) = 0;
+  virtual void on_connection_end(const stream::StreamInfo& connection) = 0;
 
  protected:
   ~ConnectionObserver() = default;

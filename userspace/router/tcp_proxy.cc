@@ -293,7 +293,7 @@ void TcpProxySession::end(net::CloseMode downstream, net::CloseMode upstream, bo
   write_log(stream::AccessLogType::kTcpConnectionEnd);
   upstream_.close(upstream, remote ? ConnectionAccount::EndedBy::kRemote : ConnectionAccount::EndedBy::kLocal);
   net::Connection::close(std::move(downstream_), downstream, base::milliseconds(0));
-  observer_.on_connection_end(connection_info_.start);
+  observer_.on_connection_end(info_);
   owner_.forget(*this);
 }
 

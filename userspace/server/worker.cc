@@ -72,7 +72,6 @@ void Worker::shut_down() {
   clusters_.reset();
   flush_timer_.reset();
   context_.reset();
-  loop_.reset();
 }
 
 void Worker::on_flush_timer() {
@@ -120,6 +119,7 @@ void Worker::stop() {
 
 void Worker::join() {
   if (thread_.joinable()) thread_.join();
+  loop_.reset();  // not by the thread itself: stop() may be waking it
 }
 
 }  // namespace millrace::server

@@ -51,14 +51,21 @@ void WorkerListener::on_accept(int fd, const net::Address* local) {
   host_->accept(net::Connection::accepted(worker_.loop, fd, local), *this);
 }
 
-void WorkerListener::on_connection_end(base::MonotonicTime accepted) {
+void WorkerListener::on_connection_end(const stream::StreamInfo& connection) {
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
   global_.active.fetch_sub(1, std::memory_order_relaxed);
   stats_.inc(ls::kDownstreamCxDestroy);
   stats_.gauge_sub(ls::kDownstreamCxActive);
   worker_stats_.gauge_sub(stats::listener_worker::kDownstreamCxActive);
-  const auto length = std::chrono::duration_cast<base::milliseconds>(worker_.loop.now() - accepted);
+  const auto length = std::chrono::duration_cast<base::milliseconds>(worker_.loop.now() - connection.start);
   stats_.record(ls::kDownstreamCxLengthMs, static_cast<uint64_t>(std::max<int64_t>(length.count(), 0)));
+  if (shared_.options->access_logs.empty()) return;
+  stream::FormatContext context;
+  context.info = &connection;
+  context.log_type = stream::AccessLogType::kTcpConnectionEnd;
+  context.now = worker_.loop.now();
+  context.system_now = worker_.loop.system_now();
+  stream::log_all(shared_.options->access_logs, context, worker_.access_log);
 }
 
 }  // namespace millrace::server

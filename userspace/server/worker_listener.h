@@ -45,7 +45,7 @@ class WorkerListener final : public filter::ConnectionObserver {
 
  private:
   void on_accept(int fd, const net::Address* local);
-  void on_connection_end(base::MonotonicTime accepted) override;
+  void on_connection_end(const stream::StreamInfo& connection) override;
 
   filter::WorkerContext& worker_;
   SharedListener& shared_;

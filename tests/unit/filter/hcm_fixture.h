@@ -159,7 +159,7 @@ class WorkerTest : public testing::Test, public ConnectionObserver {
     loop.reset();
     if (!log_path_.empty()) std::filesystem::remove(log_path_);
   }
-  void on_connection_end(base::MonotonicTime) override { ++ended_connections; }
+  void on_connection_end(const stream::StreamInfo&) override { ++ended_connections; }
 
   void turn(int times = 1) {
     for (int i = 0; i < times; ++i) loop->turn(milliseconds(1));
