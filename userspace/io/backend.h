@@ -93,7 +93,9 @@ class Backend {
 struct UringOptions {
   uint32_t entries = 1024;            // submission queue; the completion queue has 8 times as many
   uint32_t buffer_bytes = 16 * 1024;  // of one receive buffer
-  uint32_t ring_buffers = 512;        // receive buffers offered to the kernel at a time (power of two)
+  // Receive buffers offered to the kernel at a time (power of two). Also the most that can be received in one turn,
+  // which bounds what is read ahead of a reader that has just become slow.
+  uint32_t ring_buffers = 256;
   uint64_t buffer_bytes_max = 256ull << 20;  // all receive buffers of this loop; beyond it reading waits
   bool bundles = true;                // one completion for several buffers, where the kernel can (6.10)
 };
