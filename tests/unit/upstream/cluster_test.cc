@@ -135,6 +135,8 @@ TEST(Cluster, SumsHostCountersOverTheWorkers) {
   EXPECT_EQ(cluster.totals(*cluster.hosts()[0]).rq_total, 0u);
 }
 
+// Sanitizers bring an allocator of their own, which mallinfo2() does not see.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST(ClusterSet, CostsAtMostTwoKilobytesForAClusterWithOneEndpoint) {
   constexpr size_t kClusters = 1000;
   const size_t before = mallinfo2().uordblks;
@@ -149,11 +151,12 @@ TEST(ClusterSet, CostsAtMostTwoKilobytesForAClusterWithOneEndpoint) {
   }
   const ClusterSet set(std::move(clusters));
   const size_t after = mallinfo2().uordblks;
-  if (after == before) GTEST_SKIP() << "another allocator is in use";
+  ASSERT_GT(after, before);
   EXPECT_LE((after - before) / kClusters, 2048u);
   EXPECT_LE(set.at(0).memory_bytes(), (after - before) / kClusters);
   RecordProperty("bytes", static_cast<int>((after - before) / kClusters));
 }
+#endif
 
 TEST(ClusterSet, FindsEveryClusterByNameAndIndex) {
   stats::Store store(2);
