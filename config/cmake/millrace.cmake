@@ -18,7 +18,9 @@ add_library(millrace_flags INTERFACE)
 target_compile_options(millrace_flags INTERFACE -Wall -Wextra -Werror -fno-omit-frame-pointer)
 target_include_directories(millrace_flags INTERFACE ${CMAKE_SOURCE_DIR}/userspace ${CMAKE_SOURCE_DIR}/include)
 if(MILLRACE_SANITIZE STREQUAL "address")
-  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined)
+  # UBSan's vptr check asks the kernel by pipe() whether memory may be read, and reports good objects when descriptors
+  # have run out, as some tests make them.
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=address,undefined)
 elseif(MILLRACE_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread)
