@@ -101,8 +101,8 @@ void add_ignored(CLI::App& app) {
   }
 }
 
-void note_options(const CLI::App& app, const Flags& flags, Flags& out) {
-  auto& given = out.as_given;
+void note_options(Flags& flags) {
+  auto& given = flags.as_given;
   given.emplace_back("concurrency", static_cast<uint64_t>(flags.concurrency));
   given.emplace_back("config_path", flags.config_path);
   given.emplace_back("config_yaml", flags.config_yaml);
@@ -120,7 +120,6 @@ void note_options(const CLI::App& app, const Flags& flags, Flags& out) {
   given.emplace_back("mode", std::string(flags.mode == Mode::kServe      ? "Serve"
                                          : flags.mode == Mode::kValidate ? "Validate"
                                                                          : "InitOnly"));
-  (void)app;
 }
 
 }  // namespace
@@ -185,7 +184,7 @@ ParsedFlags parse_flags(int argc, char** argv) {
   f.drain_time = base::seconds(drain_s);
   f.file_flush_interval = base::milliseconds(flush_ms);
   if (f.concurrency == 0) f.concurrency = usable_cpus();
-  note_options(app, f, f);
+  note_options(f);
   out.done = false;
   return out;
 }

@@ -424,6 +424,13 @@ void HttpRouter::count_response(unsigned status) {
   (status >= 500 ? host.rq_error : host.rq_success).add();
 }
 
+void HttpRouter::count_failure(unsigned code) {
+  stats::StatShard& s = cluster_->stats();
+  s.inc(cs::kUpstreamRqCompleted);
+  s.inc(cs::kUpstreamRq5xx);
+  s.inc_code(cs::kUpstreamRqCodes, static_cast<uint16_t>(code));
+}
+
 void HttpRouter::count_completed() {
   const base::MonotonicTime from = stream::is_set(request_complete_at_) ? request_complete_at_ : attempt_start_;
   cluster_->stats().record(cs::kUpstreamRqTime, to_ms(worker_.loop.now() - from));
@@ -477,9 +484,7 @@ void HttpRouter::fail(const Reset& reset) {
                                     transport.empty() ? "" : "|", underscored(transport));
   const unsigned code = reset.reason == ResetReason::kProtocolError ? 502 : 503;
   if (reset.reason != ResetReason::kOverflow) {
-    cluster_->stats().inc(cs::kUpstreamRqCompleted);
-    cluster_->stats().inc(cs::kUpstreamRq5xx);
-    cluster_->stats().inc_code(cs::kUpstreamRqCodes, static_cast<uint16_t>(code));
+    count_failure(code);
   }
   reply(code, flag, body, info.keep(details), reset.reason == ResetReason::kOverflow);
 }
@@ -582,9 +587,7 @@ void HttpRouter::on_timeout() {
     request_->cancel();
     return stream_->reset_response("response_timeout");
   }
-  s.inc(cs::kUpstreamRq5xx);
-  s.inc(cs::kUpstreamRqCompleted);
-  s.inc_code(cs::kUpstreamRqCodes, 504);
+  count_failure(504);
   reply(504, ResponseFlag::kUpstreamRequestTimeout, "upstream request timeout", "response_timeout");
 }
 
@@ -628,10 +631,7 @@ void HttpRouter::per_try_expired(uint16_t counter, std::string_view details) {
       retry(retry_state_.on_reset(route::ResetReason::kLocalReset, true, worker_.loop.prng()))) {
     return;
   }
-  stats::StatShard& s = cluster_->stats();
-  s.inc(cs::kUpstreamRqCompleted);
-  s.inc(cs::kUpstreamRq5xx);
-  s.inc_code(cs::kUpstreamRqCodes, 504);
+  count_failure(504);
   reply(504, ResponseFlag::kUpstreamRequestTimeout, "upstream request timeout", details);
 }
 

@@ -91,6 +91,8 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   void on_attempt_duration();
   void per_try_expired(uint16_t counter, std::string_view details);
   void count_response(unsigned status);
+  // A try that ended without a response counts as the 5xx that we answer for it.
+  void count_failure(unsigned code);
   void count_completed();
   void release_retry();
   void finish_upstream_info();

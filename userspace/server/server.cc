@@ -132,9 +132,8 @@ base::Result<void> Server::bind_listener(const config::Listener& options) {
   }
   fds_.push_back(std::move(by_worker));
   if (!outcome.ok()) return outcome;
-  listener->stat_address =
-      stats::sanitized(options.stat_prefix.empty() ? listener->bound[0].to_string() : options.stat_prefix);
   const std::string stat_name = options.stat_prefix.empty() ? listener->bound[0].to_string() : options.stat_prefix;
+  listener->stat_address = stats::sanitized(stat_name);
   listener->facts = {options.name, listener->stat_address, options.chain.name,
                      options.per_connection_buffer_limit_bytes};
   listener->stats = store_.add_block(stats::listener::kSchema, stats::listener_name(stat_name));
