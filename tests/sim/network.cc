@@ -74,7 +74,7 @@ void Network::recv(io::Operation& op, int fd) {
   start(end.receiving, op, fd);
 }
 
-void Network::send(io::Operation& op, int fd, std::span<const iovec> vectors) {
+void Network::send(io::Operation& op, int fd, std::span<const iovec> vectors, bool) {
   End& end = end_of(fd);
   MILLRACE_ASSERT(end.state == End::State::kOpen && !end.write_ended);
   MILLRACE_ASSERT(!vectors.empty() && vectors.size() <= io::kSendVectorsMax);

@@ -63,7 +63,7 @@ class Network final : public io::Backend {
   void accept(io::Operation& op, int fd) override;
   int accept_now(int fd) override;
   void recv(io::Operation& op, int fd) override;
-  void send(io::Operation& op, int fd, std::span<const iovec> vectors) override;
+  void send(io::Operation& op, int fd, std::span<const iovec> vectors, bool more) override;
   void connect(io::Operation& op, int fd, const sockaddr* address, socklen_t length) override;
   void poll(io::Operation& op, int fd, uint32_t events) override;
   void cancel(io::Operation& op) override;

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "io/operation.h"
+#include "io/wakeup_moderation.h"
 
 namespace millrace::io {
 
@@ -43,8 +44,9 @@ class Backend {
   // delays.
   virtual void recv(Operation& op, int fd) = 0;
   // One send in flight per socket. Completes with the bytes taken: all of them, unless the connection breaks. The
-  // vectors' bytes must stay until completion, the array itself need not.
-  virtual void send(Operation& op, int fd, std::span<const iovec> vectors) = 0;
+  // vectors' bytes must stay until completion, the array itself need not. more: shutdown_write() follows as soon as it
+  // completed, so that the last bytes and the FIN may leave in one segment.
+  virtual void send(Operation& op, int fd, std::span<const iovec> vectors, bool more) = 0;
   // The address must stay until completion.
   virtual void connect(Operation& op, int fd, const sockaddr* address, socklen_t length) = 0;
   // Waits for the poll events once.
@@ -98,6 +100,7 @@ struct UringOptions {
   uint32_t ring_buffers = 256;
   uint64_t buffer_bytes_max = 256ull << 20;  // all receive buffers of this loop; beyond it reading waits
   bool bundles = true;                // one completion for several buffers, where the kernel can (6.10)
+  WakeupModerationOptions moderation{};  // where the kernel can (6.12)
 };
 
 // Must be called on the thread that will use it. Error kUnsupported says in one sentence why io_uring is refused here

@@ -4,10 +4,12 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <deque>
 #include <vector>
@@ -25,6 +27,14 @@ using base::Side;
 
 // Newer than Debian 12's liburing 2.3 knows (kernel 6.10): one completion covers several consecutive buffers.
 constexpr uint16_t kRecvSendBundle = 1u << 4;
+// Likewise (kernel 6.12): a wait for several completions that is content with fewer after a while.
+constexpr uint32_t kFeatMinTimeout = 1u << 15;
+struct GetEventsArg {  // io_uring_getevents_arg, with the field that was padding before
+  uint64_t sigmask;
+  uint32_t sigmask_bytes;
+  uint32_t min_wait_us;
+  uint64_t timeout;
+};
 
 // The low bits of user_data say what an operation is; operations are aligned to 8.
 enum Kind : uint8_t { kPlain = 0, kRecv = 1, kKindMask = 3 };
@@ -153,13 +163,14 @@ class RecvPool {
 
 class UringBackend final : public Backend {
  public:
+  explicit UringBackend(const UringOptions& options) : options_(options) {}
   ~UringBackend() override {
     if (ring_open_) io_uring_queue_exit(&ring_);
     if (wake_fd_ >= 0) ::close(wake_fd_);
     abandon(wake_op_);
   }
 
-  Result<void> open(const UringOptions& options);
+  Result<void> open();
 
   base::MonotonicTime now() override { return base::Clock::now(); }
   base::SystemTime system_now() override { return std::chrono::system_clock::now(); }
@@ -185,7 +196,7 @@ class UringBackend final : public Backend {
     submit_recv(op);
   }
 
-  void send(Operation& op, int fd, std::span<const iovec> vectors) override;
+  void send(Operation& op, int fd, std::span<const iovec> vectors, bool more) override;
 
   void connect(Operation& op, int fd, const sockaddr* address, socklen_t length) override {
     begin(op, fd, kPlain);
@@ -264,6 +275,7 @@ class UringBackend final : public Backend {
     if (bundles_) sqe->ioprio |= kRecvSendBundle;
     tag(sqe, op);
   }
+  void wait_for_several(const __kernel_timespec* limit);
   void arm_wake();
   void on_wake(const Completion&);
   void on_recv(Operation* op, const io_uring_cqe& cqe);
@@ -272,9 +284,12 @@ class UringBackend final : public Backend {
   io_uring ring_{};
   bool ring_open_ = false;
   bool bundles_ = false;
+  bool moderated_ = false;  // the kernel can
   int wake_fd_ = -1;
   uint64_t wake_value_ = 0;
   Op<&UringBackend::on_wake> wake_op_{*this};
+  const UringOptions options_;
+  WakeupModeration moderation_{options_.moderation};
   RecvPool pool_;
   BackendStats stats_;
   std::vector<Operation*> starved_;    // recv operations that wait for a buffer (ENOBUFS ended them)
@@ -301,18 +316,19 @@ Error refusal(int err) {
   return Error{ErrorCode::kUnsupported, Side::kInternal, err, why};
 }
 
-Result<void> UringBackend::open(const UringOptions& options) {
+Result<void> UringBackend::open() {
   io_uring_params params{};
   params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
                  IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
-  params.cq_entries = options.entries * 8;
-  if (int err = io_uring_queue_init_params(options.entries, &ring_, &params); err < 0) return refusal(-err);
+  params.cq_entries = options_.entries * 8;
+  if (int err = io_uring_queue_init_params(options_.entries, &ring_, &params); err < 0) return refusal(-err);
   ring_open_ = true;
+  moderated_ = (params.features & kFeatMinTimeout) != 0;
   (void)io_uring_register_ring_fd(&ring_);
-  if (Result<void> opened = pool_.open(&ring_, options, &stats_); !opened.ok()) return opened;
+  if (Result<void> opened = pool_.open(&ring_, options_, &stats_); !opened.ok()) return opened;
   wake_fd_ = eventfd(0, EFD_CLOEXEC);
   if (wake_fd_ < 0) return Error::from_errno(errno, "cannot create an eventfd");
-  bundles_ = options.bundles && probe_bundles().ok();
+  bundles_ = options_.bundles && probe_bundles().ok();
   arm_wake();
   return {};
 }
@@ -360,11 +376,12 @@ void UringBackend::arm_wake() {
 
 void UringBackend::on_wake(const Completion&) { arm_wake(); }
 
-void UringBackend::send(Operation& op, int fd, std::span<const iovec> vectors) {
+void UringBackend::send(Operation& op, int fd, std::span<const iovec> vectors, bool more) {
   begin(op, fd, kPlain);
+  const int flags = MSG_NOSIGNAL | MSG_WAITALL | (more ? MSG_MORE : 0);
   io_uring_sqe* sqe = next_sqe();
   if (vectors.size() == 1) {
-    io_uring_prep_send(sqe, fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL | MSG_WAITALL);
+    io_uring_prep_send(sqe, fd, vectors[0].iov_base, vectors[0].iov_len, flags);
     tag(sqe, op);
     return;
   }
@@ -376,7 +393,7 @@ void UringBackend::send(Operation& op, int fd, std::span<const iovec> vectors) {
   slot.header = {};
   slot.header.msg_iov = slot.vectors;
   slot.header.msg_iovlen = vectors.size();
-  io_uring_prep_sendmsg(sqe, fd, &slot.header, MSG_NOSIGNAL | MSG_WAITALL);
+  io_uring_prep_sendmsg(sqe, fd, &slot.header, flags);
   tag(sqe, op);
 }
 
@@ -400,15 +417,28 @@ void UringBackend::wait(base::nanoseconds timeout) {
     starved_.clear();
   }
   ++stats_.submissions;
-  if (timeout == base::nanoseconds::max()) {
+  const bool endless = timeout == base::nanoseconds::max();
+  __kernel_timespec limit{timeout.count() / 1'000'000'000, timeout.count() % 1'000'000'000};
+  if (moderated_ && moderation_.active() && timeout > moderation_.options().wait) {
+    wait_for_several(endless ? nullptr : &limit);
+  } else if (endless) {
     io_uring_submit_and_wait(&ring_, 1);
   } else {
     io_uring_cqe* cqe = nullptr;
-    __kernel_timespec limit{timeout.count() / 1'000'000'000, timeout.count() % 1'000'000'000};
     io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &limit, nullptr);
   }
   // An interrupted or refused submission (EINTR, EBUSY) leaves entries behind, whose headers must stay.
   if (io_uring_sq_ready(&ring_) == 0) send_slots_used_ = 0;
+}
+
+// Debian 12's liburing cannot ask for it, so this costs a system call more than the other waits.
+void UringBackend::wait_for_several(const __kernel_timespec* limit) {
+  const WakeupModerationOptions& options = moderation_.options();
+  if (io_uring_sq_ready(&ring_) > 0) io_uring_submit(&ring_);
+  GetEventsArg arg{0, _NSIG / 8, static_cast<uint32_t>(options.wait.count() / 1000),
+                   reinterpret_cast<uint64_t>(limit)};
+  (void)::syscall(__NR_io_uring_enter, ring_.ring_fd, 0, options.completions,
+                  IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg, sizeof arg);
 }
 
 void UringBackend::deliver() {
@@ -431,6 +461,7 @@ void UringBackend::deliver() {
   }
   io_uring_cq_advance(&ring_, seen);
   stats_.completions += seen;
+  if (moderation_.on_turn(seen)) moderation_.decide(now());
   while (!abandoned_.empty()) {
     Operation* op = abandoned_.back();
     abandoned_.pop_back();
@@ -457,8 +488,8 @@ void UringBackend::on_recv(Operation* op, const io_uring_cqe& cqe) {
 }  // namespace
 
 Result<std::unique_ptr<Backend>> make_uring_backend(const UringOptions& options) {
-  auto backend = std::make_unique<UringBackend>();
-  if (Result<void> opened = backend->open(options); !opened.ok()) return opened.error();
+  auto backend = std::make_unique<UringBackend>(options);
+  if (Result<void> opened = backend->open(); !opened.ok()) return opened.error();
   return std::unique_ptr<Backend>(std::move(backend));
 }
 

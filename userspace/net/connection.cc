@@ -169,7 +169,9 @@ void Connection::flush() {
   size_t bytes = 0;
   size_t count = out_.fill(vectors.data(), vectors.size(), &bytes);
   while (count > 1 && bytes > kSendBytesMax) bytes -= vectors[--count].iov_len;
-  loop_.backend().send(send_, fd_, std::span(vectors.data(), count));
+  const bool ends = end_written_ || (state_ == State::kFlushing && delay_close_);
+  const bool fin_follows = ends && !end_sent_ && bytes == out_.size();
+  loop_.backend().send(send_, fd_, std::span(vectors.data(), count), fin_follows);
 }
 
 void Connection::after_flush() {

@@ -293,7 +293,7 @@ TEST_F(UringTest, SendsAllVectorsWithOneCompletionHoweverSlowTheReader) {
   }
   for (std::string& part : parts) vectors.push_back({part.data(), part.size()});
   Recorder send;
-  backend->send(send.op, client, vectors);
+  backend->send(send.op, client, vectors, false);
   vectors.clear();  // the array need not stay
   std::string received;
   std::vector<char> chunk(64 * 1024);
@@ -322,7 +322,7 @@ TEST_F(UringTest, ManySendsOfOneTurnKeepTheirVectorsApart) {
     s.a = "first " + std::to_string(i);
     s.b = " second " + std::to_string(i);
     const iovec vectors[] = {{s.a.data(), s.a.size()}, {s.b.data(), s.b.size()}};
-    backend->send(s.send.op, s.pair.fds[0], vectors);
+    backend->send(s.send.op, s.pair.fds[0], vectors, false);
   }
   run_until([&] {
     for (auto& s : senders) if (!s->send.ended()) return false;
@@ -344,7 +344,7 @@ TEST_F(UringTest, SendToAPeerThatIsGoneFailsWithoutASignal) {
   std::string text = "x";
   const iovec one{text.data(), 1};
   Recorder send;
-  backend->send(send.op, fds[0], {&one, 1});
+  backend->send(send.op, fds[0], {&one, 1}, false);
   run_until([&] { return send.ended(); });
   EXPECT_EQ(send.last(), -EPIPE);
   ::close(fds[0]);

@@ -43,7 +43,7 @@ class FakeNetwork final : public io::Backend {
     begin(op, fd, kRecv);
     peer_of(fd).receiving = &op;
   }
-  void send(io::Operation& op, int fd, std::span<const iovec> vectors) override {
+  void send(io::Operation& op, int fd, std::span<const iovec> vectors, bool) override {
     begin(op, fd, kSend);
     int32_t n = 0;
     for (const iovec& v : vectors) {
