@@ -27,6 +27,8 @@ SCENARIOS = {
     "1MiB-c16": ("http", "/1048576", 16, ()),
     "close-c32": ("http", "/64", 32, ("Connection: close",)),
     "tcp-bulk-c8": ("tcp", "/1048576", 8, ()),
+    "tcp-64B-c32": ("tcp", "/64", 32, ()),
+    "tcp-64B-c256": ("tcp", "/64", 256, ()),
 }
 IDLE_CONNECTIONS = 5000
 CLUSTERS = 10000
