@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""The ways from one local application to another: direct, through proxies, through the kernel. One run, one table.
+
+Everything happens in a network namespace of its own, so that redirection rules touch nothing else. Rounds alternate
+between the paths; the table shows medians. README.md says what each path is and what the numbers mean.
+"""
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from support import html_report  # noqa: E402  pylint: disable=wrong-import-position
+from support.local_paths import PATHS, Apps, Unavailable  # noqa: E402  pylint: disable=wrong-import-position
+from support.measure import ROOT, machine  # noqa: E402  pylint: disable=wrong-import-position
+
+SIZES = (64, 1024, 16384, 262144)
+
+
+def own_namespace():
+    """Starts this program again in a fresh network namespace, unless that has been done."""
+    if os.environ.get("MILLRACE_BENCH_NETNS") == "1":
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        return
+    if os.geteuid() != 0:
+        sys.exit("bench paths: root is needed, for the network namespace and the kernel paths")
+    os.environ["MILLRACE_BENCH_NETNS"] = "1"
+    os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+
+
+def sample(apps, path, what, size, seconds):
+    """One round: the client's numbers, and the CPU of everybody on the way."""
+    before = path.cpu_s() + apps.server_cpu_s()
+    arguments = [str(seconds)] if size is None else [str(size), str(seconds)]
+    result = apps.client(path, what, arguments)
+    inner = result.pop("rest", None)
+    if inner is not None:
+        result |= inner
+    cpu_us = (path.cpu_s() + apps.server_cpu_s() - before) * 1e6 + result["client_cpu_us"]
+    found = {"p50_us": result["p50_us"], "p99_us": result["p99_us"],
+             "per_s": result["count"] / result["seconds"],
+             "cpu_us_each": cpu_us / max(result["count"], 1)}
+    if result["bytes"] > 0:
+        found |= {"mib_per_s": result["bytes"] / result["seconds"] / 2**20,
+                  "cpu_us_per_mib": cpu_us / (result["bytes"] / 2**20)}
+    for key in ("connect_p50_us", "connect_p99_us"):
+        if key in result:
+            found[key] = result[key]
+    return found
+
+
+def measurements(options):
+    sizes = SIZES if not options.quick else SIZES[:1]
+    return [("pingpong", size) for size in sizes] + [("bulk", size) for size in sizes] + [("connect", None)]
+
+
+def label(what, size):
+    return what if size is None else f"{what} {size} B" if size < 1024 else f"{what} {size // 1024} KiB"
+
+
+def measure(options):
+    """({measurement: {path: medians}}, {path: why it is missing})"""
+    results, missing = {}, {}
+    with contextlib.ExitStack() as stack:
+        apps = stack.enter_context(Apps())
+        running = []
+        for maker in PATHS:
+            if options.only and maker.name not in options.only.split(","):
+                continue
+            try:
+                running.append(stack.enter_context(maker(apps)))
+            except Unavailable as why:
+                missing[maker.name] = str(why)
+                print(f"  {maker.name}: left out: {why}", file=sys.stderr, flush=True)
+        for what, size in measurements(options):
+            samples = {path.name: [] for path in running}
+            for number in range(options.rounds):
+                for path in running[number % len(running):] + running[:number % len(running)]:
+                    samples[path.name].append(sample(apps, path, what, size, options.seconds))
+            results[label(what, size)] = {
+                name: {key: statistics.median(one[key] for one in taken) for key in taken[0]}
+                for name, taken in samples.items()}
+            print(f"  {label(what, size)} done", file=sys.stderr, flush=True)
+    return results, missing
+
+
+def ratio(results, what, key, one, other):
+    measured = results.get(what, {})
+    if one not in measured or other not in measured or not measured[other][key]:
+        return None
+    return measured[one][key] / measured[other][key]
+
+
+# what, measurement, key, path, compared with, bar, whether at least
+BARS = (
+    ("joined pair, round trip of 64 B, times direct", "pingpong 64 B", "p50_us", "joined", "direct", 0.7, False),
+    ("joined pair, round trip of 64 B, times iptables", "pingpong 64 B", "p50_us", "joined", "iptables", 0.2, False),
+    ("connect-time balancing, round trip, times direct", "pingpong 64 B", "p50_us", "connect-time", "direct", 1.03,
+     False),
+    ("connect-time balancing, throughput, times direct", "bulk 16 KiB", "mib_per_s", "connect-time", "direct", 0.97,
+     True),
+    ("connect-time balancing, connect(), times direct", "connect", "connect_p50_us", "connect-time", "direct", 1.15,
+     False),
+)
+
+
+def bars(results):
+    found = []
+    for what, measurement, key, one, other, limit, at_least in BARS:
+        value = ratio(results, measurement, key, one, other)
+        if value is not None:
+            met = value >= limit if at_least else value <= limit
+            found.append((what, value, f"{'>=' if at_least else '<='} {limit}", met))
+    return found
+
+
+def table(results, missing, about):
+    lines = ["# Paths between local applications", "", *(f"- {key}: {value}" for key, value in about.items())]
+    for name, why in missing.items():
+        lines.append(f"- left out: {name}: {why}")
+    for what, measured in results.items():
+        keys = list(next(iter(measured.values()), {}))
+        lines += ["", f"## {what}", "", "| path | " + " | ".join(keys) + " |", "|---" * (len(keys) + 1) + "|"]
+        lines += ["| " + " | ".join([name] + [f"{m[key]:.2f}" for key in keys]) + " |" for name, m in measured.items()]
+    lines += ["", "## Bars", "", "| bar | measured | wanted | met |", "|---|---|---|---|"]
+    lines += [f"| {what} | {value:.2f} | {wanted} | {'yes' if met else 'NO'} |"
+              for what, value, wanted, met in bars(results)]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one short round, one size")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1, help="of one path in one round")
+    parser.add_argument("--only", help="paths, separated by commas: " + ",".join(path.name for path in PATHS))
+    parser.add_argument("--out", default=os.path.join(ROOT, "bench", "results", "paths"),
+                        help="results go to this name with .json, .md and .html; empty: nowhere")
+    parser.add_argument("--check", action="store_true", help="exit code 1 if a bar is missed")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 1, 0.3
+    own_namespace()
+    about = machine() | {"rounds": options.rounds, "seconds": options.seconds}
+    results, missing = measure(options)
+    text = table(results, missing, about)
+    print(text)
+    if options.out:
+        os.makedirs(os.path.dirname(options.out), exist_ok=True)
+        with open(options.out + ".md", "w", encoding="utf-8") as f:
+            f.write(text)
+        with open(options.out + ".json", "w", encoding="utf-8") as f:
+            json.dump({"about": about, "results": results, "missing": missing}, f, indent=1)
+            f.write("\n")
+        with open(options.out + ".html", "w", encoding="utf-8") as f:
+            f.write(html_report.page("Paths between local applications", about, results, bars(results)))
+    return 1 if options.check and not all(met for *_, met in bars(results)) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

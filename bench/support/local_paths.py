@@ -1,0 +1,132 @@
+"""The paths that `./dev bench paths` compares. Each is a context manager that makes itself ready for a client to
+connect to `address:port`, and knows what CPU its programs spent. The two applications share a CPU, proxies have the
+other."""
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+
+from support import proxies
+from support.measure import LOAD_CPU, PROXY_CPU, ROOT, Program
+
+APPS = os.path.join(ROOT, "build", "bench", "bench_local_apps")
+SERVER = "127.0.0.1"
+
+
+class Unavailable(Exception):
+    """A path that cannot be measured here, with the reason."""
+
+
+class Apps:
+    """The server, and clients run against it."""
+
+    def __enter__(self):
+        self.port = proxies.free_port()
+        self._server = Program("server", [APPS, "serve", SERVER, str(self.port)], cpu=LOAD_CPU)
+        self._server.wait_ready(lambda: proxies.accepts(self.port))
+        return self
+
+    def __exit__(self, *_):
+        self._server.close()
+
+    def server_cpu_s(self):
+        return self._server.cpu_s()
+
+    def client(self, path, what, arguments):
+        command = ["taskset", "-c", str(LOAD_CPU), APPS, what, path.address, str(path.port), *arguments]
+        if path.cgroup:
+            command = ["sh", "-c", f'echo $$ >{path.cgroup}/cgroup.procs && exec "$@"', "sh", *command]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{path.name}: {what}: {done.stderr}")
+        return json.loads(done.stdout)
+
+
+class Path:
+    """Base: the client connects to the server itself."""
+    name = "direct"
+    cgroup = None  # folder that the client joins
+
+    def __init__(self, apps):
+        self.apps = apps
+        self.address, self.port = SERVER, apps.port
+        self.programs = []
+        self.stack = contextlib.ExitStack()
+
+    def __enter__(self):
+        try:
+            self.set_up()
+        except BaseException:
+            self.stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def set_up(self):
+        pass
+
+    def cpu_s(self):
+        return sum(program.cpu_s() for program in self.programs)
+
+    def run_program(self, program):
+        self.programs.append(self.stack.enter_context(program))
+        return program
+
+    def command(self, *command, undo=()):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Unavailable(f"{' '.join(command)}: {done.stderr.strip()}")
+        if undo:
+            self.stack.callback(subprocess.run, undo, check=False, capture_output=True)
+
+
+class ThroughProxy(Path):
+    """The client connects to the proxy."""
+
+    def make(self):
+        raise NotImplementedError
+
+    def set_up(self):
+        program = self.run_program(self.make())
+        self.port = program.port
+
+
+class Userspace(ThroughProxy):
+    name = "millrace"
+
+    def make(self):
+        return proxies.millrace(self.apps.port, "tcp")
+
+
+class HaproxyTcp(ThroughProxy):
+    name = "haproxy"
+
+    def make(self):
+        return proxies.haproxy(self.apps.port, "tcp")
+
+
+class NginxStream(ThroughProxy):
+    name = "nginx"
+
+    def make(self):
+        if not os.path.exists(proxies.NGINX_STREAM):
+            raise Unavailable("nginx has no stream module here")
+        return proxies.nginx(self.apps.port, "tcp")
+
+
+class IptablesRedirect(Path):
+    """The client dials an address that nobody listens on; iptables sends it to the proxy."""
+    name = "iptables"
+
+    def set_up(self):
+        program = self.run_program(proxies.millrace(self.apps.port, "tcp"))
+        self.address, self.port = "127.0.0.2", proxies.free_port()
+        rule = ["OUTPUT", "-p", "tcp", "-d", self.address, "--dport", str(self.port), "-j", "REDIRECT",
+                "--to-ports", str(program.port)]
+        self.command("iptables", "-w", "-t", "nat", "-A", *rule, undo=["iptables", "-w", "-t", "nat", "-D", *rule])
+
+
+PATHS = [Path, IptablesRedirect, Userspace, HaproxyTcp, NginxStream]
