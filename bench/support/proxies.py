@@ -62,7 +62,10 @@ http {{
         inside = f"""
 stream {{
   access_log off;
-  server {{ listen 127.0.0.1:{port} backlog=4096; proxy_pass 127.0.0.1:{backend_port}; proxy_buffer_size 64k; proxy_half_close on; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    proxy_pass 127.0.0.1:{backend_port}; proxy_buffer_size 64k; proxy_half_close on;
+  }}
 }}"""
     module = f"load_module {NGINX_STREAM};" if mode == "tcp" else ""
     config = f"""

@@ -1,6 +1,6 @@
 // Decides when a sleep may last a little longer so that one wake-up finds several completions, as network cards
-// moderate interrupts. Waking a thread that sleeps costs the waker an inter-processor interrupt (in a virtual machine an
-// exit to the host as well) and the sleeper two context switches; at tens of thousands of short sleeps a second that
+// moderate interrupts. Waking a thread that sleeps costs the waker an inter-processor interrupt (in a virtual machine
+// an exit to the host as well) and the sleeper two context switches; at tens of thousands of short sleeps a second that
 // is a large part of all work, on both sides. A thread that sleeps seldom, or finds many completions whenever it
 // wakes, gains nothing and is left alone: then nothing is added to latency either.
 #pragma once
