@@ -158,7 +158,8 @@ double at_percent(const std::vector<double>& sorted, double percent) {
 }
 
 void report(const std::vector<double>& took, double elapsed_s, double cpu, double bytes) {
-  std::printf("{\"count\":%zu,\"seconds\":%.6f,\"p50_us\":%.3f,\"p99_us\":%.3f,\"client_cpu_us\":%.0f,\"bytes\":%.0f}\n",
+  std::printf("{\"count\":%zu,\"seconds\":%.6f,\"p50_us\":%.3f,\"p99_us\":%.3f,\"client_cpu_us\":%.0f,"
+              "\"bytes\":%.0f}\n",
               took.size(), elapsed_s, at_percent(took, 50), at_percent(took, 99), cpu, bytes);
 }
 
