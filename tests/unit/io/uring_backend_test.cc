@@ -38,7 +38,7 @@ struct Recorder {
     }
     if (act) act(c);
   }
-  bool ended() const { return !results.empty() && !more; }
+  bool ended() const { return !results.empty() && !op.in_flight(); }  // may have been armed again
   int last() const { return results.empty() ? 1 << 20 : results.back(); }
 
   std::vector<int> results;
