@@ -535,6 +535,9 @@ void HttpStream::finish() {
         static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(info_.end - info_.start).count()));
   }
   if (response_ended_ && !request_ended_) stats().inc(hs::kDownstreamRqResponseBeforeRqComplete);
+  if (request_begun_) {
+    for (auto& filter : filters_) filter->on_stream_complete();
+  }
   if (begun_) write_access_logs();
   if (request_begun_) {
     for (auto& filter : filters_) filter->end();

@@ -71,7 +71,6 @@ void HttpRouter::begin(filter::HttpStream& stream) {
 }
 
 void HttpRouter::end() {
-  if (state_ == State::kResponding && request_->state() != UpstreamRequest::State::kIdle) finish_upstream_info();
   request_->cancel();
   state_ = State::kDone;
   timeout_.disarm();
@@ -366,7 +365,7 @@ void HttpRouter::on_headers(UpstreamRequest&, bool end_stream) {
   route::rewrite_response(*route_, choice_.weighted, headers, stream_->format_context());
   if (end_stream) {
     count_completed();
-    finish_upstream_info();
+    info.upstream.last_rx = now;
   }
   if (downstream_full_ && !end_stream) request_->pause_reading();
   stream_->respond_headers(end_stream);
@@ -375,16 +374,13 @@ void HttpRouter::on_headers(UpstreamRequest&, bool end_stream) {
 void HttpRouter::on_data(UpstreamRequest&, base::Buffer& data, bool end_stream) {
   stream_->info().upstream.last_rx = worker_.loop.now();
   if (per_try_idle_.armed()) per_try_idle_.arm(timeouts_.per_try_idle);
-  if (end_stream) {
-    count_completed();
-    finish_upstream_info();
-  }
+  if (end_stream) count_completed();
   stream_->respond_data(data, end_stream);
 }
 
 void HttpRouter::on_trailers(UpstreamRequest&) {
   count_completed();
-  finish_upstream_info();
+  stream_->info().upstream.last_rx = worker_.loop.now();
   stream_->respond_trailers();
 }
 
@@ -436,9 +432,11 @@ void HttpRouter::count_completed() {
   cluster_->stats().record(cs::kUpstreamRqTime, to_ms(worker_.loop.now() - from));
 }
 
-void HttpRouter::finish_upstream_info() {
+// The request keeps the counts of its latest try, also of one that was cut; those of a stream before this one are
+// not meant.
+void HttpRouter::on_stream_complete() {
   stream::UpstreamInfo& info = stream_->info().upstream;
-  info.last_rx = worker_.loop.now();
+  if (!stream::is_set(info.pool_ready)) return;
   info.bytes.wire_sent = request_->wire_bytes_sent();
   info.bytes.wire_received = request_->wire_bytes_received();
   info.bytes.header_sent = request_->header_bytes_sent();
@@ -462,7 +460,6 @@ void HttpRouter::fail(const Reset& reset) {
   const ResponseFlag flag = flag_of(reset.reason);
   if (state_ == State::kResponding) {
     info.flags.set(flag);
-    finish_upstream_info();
     cluster_->counters(*host_).rq_error.add();
     return stream_->reset_response(info.keep(
         fmt::format("upstream_reset_after_response_started{{{}}}", detail_of(reset.reason))));
@@ -583,7 +580,6 @@ void HttpRouter::on_timeout() {
   if (state_ == State::kResponding) {
     stream_->info().flags.set(ResponseFlag::kUpstreamRequestTimeout);
     state_ = State::kDone;
-    finish_upstream_info();
     request_->cancel();
     return stream_->reset_response("response_timeout");
   }
@@ -599,7 +595,6 @@ void HttpRouter::on_attempt_duration() {
   if (state_ == State::kResponding) {
     stream_->info().flags.set(ResponseFlag::kUpstreamMaxStreamDurationReached);
     state_ = State::kDone;
-    finish_upstream_info();
     request_->cancel();
     return stream_->reset_response(kDetails);
   }

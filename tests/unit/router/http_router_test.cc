@@ -260,6 +260,70 @@ TEST_F(HttpRouterTest, AClientThatLeavesTakesItsUpstreamRequestAlong) {
   EXPECT_EQ(logged(), "0 DC downstream_remote_disconnect\n");
 }
 
+// ---- what the access log says of the upstream's wire
+
+constexpr std::string_view kWireBytes = "%UPSTREAM_WIRE_BYTES_SENT% %UPSTREAM_WIRE_BYTES_RECEIVED%";
+
+TEST_F(HttpRouterTest, LogsTheUpstreamsWireBytesHoweverTheStreamEnds) {
+  route::RouteOptions brief = route::prefix("/brief", "backend");
+  brief.route.timeout = milliseconds(20);
+  vhost().routes.insert(vhost().routes.begin(), brief);
+  log(std::string(kWireBytes));
+  begin();
+  constexpr std::string_view kHalf = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+  std::string want;
+  const auto expect_line = [&](size_t sent, size_t received) {
+    want += std::to_string(sent) + " " + std::to_string(received) + "\n";
+    EXPECT_EQ(logged(), want);
+  };
+  // The client goes within the answer.
+  client.send(kGet);
+  size_t sent = request_at(0).received.size();
+  upstream.connections[0].send(kHalf);
+  client_got("half");
+  client.close();
+  turn_until([&] { return host->active() == 0; });
+  expect_line(sent, kHalf.size());
+  // The upstream resets within it.
+  client = connect();
+  client.send(kGet);
+  sent = request_at(1).received.size();
+  upstream.connections[1].send(kHalf);
+  client_got("half");
+  upstream.connections[1].abort();
+  run_until([&] { return client.ended; });
+  expect_line(sent, kHalf.size());
+  // The upstream goes before it has said anything.
+  client = connect();
+  client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx");
+  sent = request_at(2, "x").received.size();
+  upstream.connections[2].close();
+  client_got("connection termination");
+  expect_line(sent, 0);
+  // No answer comes in time.
+  client.send("GET /brief HTTP/1.1\r\nhost: a\r\n\r\n");
+  sent = request_at(3).received.size();
+  client_got("upstream request timeout");
+  expect_line(sent, 0);
+}
+
+TEST_F(HttpRouterTest, TheWireBytesOfOneStreamAreNotThoseOfTheNext) {
+  route::RouteOptions direct = route::prefix("/direct", "");
+  direct.action = route::ActionKind::kDirectResponse;
+  direct.direct_response = {.status = 200, .body = "direct"};
+  vhost().routes.insert(vhost().routes.begin(), direct);
+  log(std::string(kWireBytes));
+  begin();
+  client.send(kGet);
+  const size_t sent = request_at(0).received.size();
+  answer(upstream.connections[0], "200 OK", "ok");
+  client_got("ok");
+  client.send("GET /direct HTTP/1.1\r\nhost: a\r\n\r\n");
+  client_got("direct");
+  const size_t received = std::string_view("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").size();
+  EXPECT_EQ(logged(), std::to_string(sent) + " " + std::to_string(received) + "\n0 0\n");
+}
+
 // ---- stale connections
 
 TEST_F(HttpRouterTest, ARequestThatMeetsAConnectionJustClosedIsSentAgainOnAFreshOne) {
