@@ -112,7 +112,7 @@ void HttpStream::on_request_headers(bool end_stream, bool upgrade, bool expect_c
 
 bool HttpStream::prepare_request() {
   const HcmOptions& o = options();
-  const RequestFacts facts{*info_.connection, hcm_.worker().loop.prng(), upgrade_requested_};
+  const RequestFacts facts{*info_.connection, hcm_.worker().loop.prng(), hcm_.codec_stats(), upgrade_requested_};
   RequestVerdict verdict = prepare_request_headers(request_headers_, o, facts, trusted_address_);
   if (!trusted_address_.empty()) info_.trusted_remote_address = &trusted_address_;
   info_.request_id = request_headers_.get(Header::kRequestId);
