@@ -10,6 +10,7 @@
 #include "filter/response_headers.h"
 #include "http/codes.h"
 #include "route/rewrite.h"
+#include "stats/response_counters.h"
 #include "stats/schema_http.h"
 
 namespace millrace::filter {
@@ -336,17 +337,11 @@ void HttpStream::finish_response_headers() {
 }
 
 void HttpStream::count_response_code(unsigned code) {
-  static constexpr uint16_t kByClass[] = {hs::kDownstreamRq1xx, hs::kDownstreamRq2xx, hs::kDownstreamRq3xx,
-                                          hs::kDownstreamRq4xx, hs::kDownstreamRq5xx};
-  static constexpr uint16_t kListenerByClass[] = {
-      stats::listener_http::kDownstreamRq1xx, stats::listener_http::kDownstreamRq2xx,
-      stats::listener_http::kDownstreamRq3xx, stats::listener_http::kDownstreamRq4xx,
-      stats::listener_http::kDownstreamRq5xx};
-  stats().inc(hs::kDownstreamRqCompleted);
-  hcm_.listener_stats().inc(stats::listener_http::kDownstreamRqCompleted);
-  if (code < 100 || code > 599) return;
-  stats().inc(kByClass[code / 100 - 1]);
-  hcm_.listener_stats().inc(kListenerByClass[code / 100 - 1]);
+  static constexpr stats::ResponseCounters kAll = MILLRACE_RESPONSE_COUNTERS(hs::kDownstreamRq);
+  static constexpr stats::ResponseCounters kListener =
+      MILLRACE_RESPONSE_COUNTERS(stats::listener_http::kDownstreamRq);
+  stats::count_response(stats(), kAll, code);
+  stats::count_response(hcm_.listener_stats(), kListener, code);
 }
 
 void HttpStream::respond_data(base::Buffer& data, bool end_stream) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "router/reply_text.h"
+#include "stats/response_counters.h"
 #include "stats/schema_cluster.h"
 #include "stats/schema_http.h"
 #include "upstream/connection_account.h"
@@ -25,6 +26,10 @@ using upstream::ResetReason;
 using upstream::UpstreamRequest;
 
 namespace {
+
+constexpr stats::ResponseCounters kResponses = MILLRACE_RESPONSE_COUNTERS(cs::kUpstreamRq);
+constexpr stats::ResponseCounters kInternalResponses = MILLRACE_RESPONSE_COUNTERS(cs::kInternalUpstreamRq);
+constexpr stats::ResponseCounters kExternalResponses = MILLRACE_RESPONSE_COUNTERS(cs::kExternalUpstreamRq);
 
 uint64_t to_ms(base::nanoseconds d) {
   return static_cast<uint64_t>(std::max<int64_t>(std::chrono::duration_cast<base::milliseconds>(d).count(), 0));
@@ -398,33 +403,18 @@ void HttpRouter::on_downstream_below_low_watermark() {
 
 void HttpRouter::count_response(unsigned status) {
   stats::StatShard& s = cluster_->stats();
-  static constexpr uint16_t kByClass[] = {cs::kUpstreamRq1xx, cs::kUpstreamRq2xx, cs::kUpstreamRq3xx,
-                                          cs::kUpstreamRq4xx, cs::kUpstreamRq5xx};
-  static constexpr uint16_t kExternal[] = {cs::kExternalUpstreamRq1xx, cs::kExternalUpstreamRq2xx,
-                                           cs::kExternalUpstreamRq3xx, cs::kExternalUpstreamRq4xx,
-                                           cs::kExternalUpstreamRq5xx};
-  static constexpr uint16_t kInternal[] = {cs::kInternalUpstreamRq1xx, cs::kInternalUpstreamRq2xx,
-                                           cs::kInternalUpstreamRq3xx, cs::kInternalUpstreamRq4xx,
-                                           cs::kInternalUpstreamRq5xx};
-  const bool internal = stream_->request_headers().has(Header::kEnvoyInternal);
-  s.inc(cs::kUpstreamRqCompleted);
-  s.inc_code(cs::kUpstreamRqCodes, static_cast<uint16_t>(status));
-  s.inc(internal ? cs::kInternalUpstreamRqCompleted : cs::kExternalUpstreamRqCompleted);
-  s.inc_code(internal ? cs::kInternalUpstreamRqCodes : cs::kExternalUpstreamRqCodes, static_cast<uint16_t>(status));
-  if (status >= 100 && status < 600) {
-    const unsigned by_class = status / 100 - 1;
-    s.inc(kByClass[by_class]);
-    s.inc(internal ? kInternal[by_class] : kExternal[by_class]);
+  stats::count_response(s, kResponses, cs::kUpstreamRqCodes, status);
+  if (stream_->request_headers().has(Header::kEnvoyInternal)) {
+    stats::count_response(s, kInternalResponses, cs::kInternalUpstreamRqCodes, status);
+  } else {
+    stats::count_response(s, kExternalResponses, cs::kExternalUpstreamRqCodes, status);
   }
   upstream::HostCounters& host = cluster_->counters(*host_);
   (status >= 500 ? host.rq_error : host.rq_success).add();
 }
 
 void HttpRouter::count_failure(unsigned code) {
-  stats::StatShard& s = cluster_->stats();
-  s.inc(cs::kUpstreamRqCompleted);
-  s.inc(cs::kUpstreamRq5xx);
-  s.inc_code(cs::kUpstreamRqCodes, static_cast<uint16_t>(code));
+  stats::count_response(cluster_->stats(), kResponses, cs::kUpstreamRqCodes, code);
 }
 
 void HttpRouter::count_completed() {
