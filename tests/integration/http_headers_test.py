@@ -116,12 +116,17 @@ class HeadersTest(ProxyCase):
         self.assertEqual(server.requests[0]["x-envoy-attempt-count"], "1")
 
     def test_headers_with_underscores(self):
-        for action, status, seen in (("ALLOW", 200, "1"), ("REJECT_REQUEST", 400, None), ("DROP_HEADER", 200, None)):
+        cases = (("ALLOW", 200, "1", 0, 0), ("REJECT_REQUEST", 400, None, 0, 1), ("DROP_HEADER", 200, None, 2, 0))
+        for action, status, seen, dropped, rejected in cases:
             with self.subTest(action):
-                request, response = self.forwarded([("a_b", "1")], extra=(
+                server = self.upstream(upstream.answer())
+                proxy = self.http_to(server, extra=(
                     f"common_http_protocol_options: {{ headers_with_underscores_action: {action} }}"))
+                response = get(proxy.port, headers=[("a_b", "1"), ("c_d", "2"), ("e-f", "3")])
                 self.assertEqual(response.status, status)
-                self.assertEqual(request["a_b"] if request else None, seen)
+                self.assertEqual(server.requests[0]["a_b"] if server.requests else None, seen)
+                self.assertEqual(proxy.stat("http1.dropped_headers_with_underscores"), dropped)
+                self.assertEqual(proxy.stat("http1.requests_rejected_with_underscores_in_headers"), rejected)
 
     def test_repeated_headers_stay_in_order(self):
         request, _ = self.forwarded([("X-R", "1"), ("X-R", "2"), ("X-R", "3")])

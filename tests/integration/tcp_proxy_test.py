@@ -68,25 +68,42 @@ class TcpProxyTest(ProxyCase):
         proxy = self.tcp_to(self.upstream(script))
         self.assertEqual(self.client(proxy.port).reader.until(b"\r\n"), b"220 ready")
 
-    def test_a_reset_by_the_upstream_ends_the_client(self):
+    def test_a_reset_by_the_upstream_resets_the_client(self):
         def script(peer):
             peer.reader.exactly(4)
             peer.reset()
         proxy = self.tcp_to(self.upstream(script))
         client = self.client(proxy.port)
         client.send(b"ping")
-        self.assertTrue(client.is_closed())
+        self.assertEqual(client.end(), "reset")
         proxy.wait_stat("tcp.tcp.downstream_cx_active" if "tcp.tcp.downstream_cx_active" in proxy.stats()
                         else f"listener.127.0.0.1_{proxy.port}.downstream_cx_active", 0)
 
-    def test_a_reset_by_the_client_ends_the_upstream(self):
-        server = self.upstream(upstream.echo_tcp)
+    def test_an_orderly_end_of_the_upstream_does_not_reset_the_client(self):
+        def script(peer):
+            peer.reader.exactly(4)
+        proxy = self.tcp_to(self.upstream(script))
+        client = self.client(proxy.port)
+        client.send(b"ping")
+        self.assertEqual(client.end(), "fin")
+
+    def test_a_reset_by_the_client_resets_the_upstream(self):
+        ends = []
+
+        def script(peer):
+            peer.send(peer.reader.exactly(4))
+            try:
+                ends.append(peer.sock.recv(1))
+            except ConnectionResetError:
+                ends.append("reset")
+        server = self.upstream(script)
         proxy = self.tcp_to(server)
         client = self.client(proxy.port)
         client.send(b"ping")
         client.reader.exactly(4)
         client.reset()
-        self.wait_until(lambda: server.open_connections == 0, "the upstream's connection ends")
+        self.wait_until(lambda: ends, "the upstream's connection ends")
+        self.assertEqual(ends, ["reset"])
         proxy.wait_stat("cluster.up.upstream_cx_active", 0)
 
     def test_closes_the_client_when_no_upstream_answers(self):

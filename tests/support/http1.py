@@ -158,6 +158,16 @@ class Client:
         except TimeoutError:
             return False
 
+    def end(self, timeout_s=10.0):
+        """How the peer ends the connection: "fin" or "reset"; what it sends before is dropped."""
+        self.sock.settimeout(timeout_s)
+        try:
+            while self.sock.recv(65536):
+                pass
+            return "fin"
+        except ConnectionResetError:
+            return "reset"
+
     def half_close(self):
         self.sock.shutdown(socket.SHUT_WR)
 

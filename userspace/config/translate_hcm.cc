@@ -192,6 +192,7 @@ std::unique_ptr<const filter::NetworkFilterConfig> Translator::hcm(const hcm_v3:
   to.access_logs = access_logs(from.access_log(), path + ".access_log");
   if (diagnostics_.errors() != errors_before) return nullptr;
   to.stats = context_.store->add_block(stats::http::kSchema, stats::http_name(to.stat_prefix));
+  to.codec_stats = context_.store->add_block(stats::http1_codec::kSchema, stats::plain_name("http1."));
   if (!listener.addresses.empty()) {
     const std::string address = listener.stat_prefix.empty() ? listener.addresses[0].to_string() : listener.stat_prefix;
     to.listener_stats =

@@ -33,6 +33,7 @@ struct HcmOptions {
   std::vector<stream::AccessLog> access_logs;
   stats::StatBlockPtr stats;           // http.<stat_prefix>.
   stats::StatBlockPtr listener_stats;  // listener.<address>.http.<stat_prefix>.; may be null
+  stats::StatBlockPtr codec_stats;     // http1.; may be null
 
   // Codec.
   uint32_t max_request_headers_kb = 60;

@@ -1,12 +1,15 @@
 #include "filter/hcm_worker.h"
 
 #include "filter/http1_connection.h"
+#include "stats/schema_http.h"
 
 namespace millrace::filter {
 
 HcmWorker::HcmWorker(const HcmOptions& options, WorkerContext& worker, const ListenerFacts& listener)
-    : options_(options), listener_(listener), worker_(worker), stats_(options.stats->worker(worker.index)) {
+    : options_(options), listener_(listener), worker_(worker), stats_(options.stats->worker(worker.index)),
+      delayed_closes_(stats_, stats::http::kDownstreamCxDelayedCloseTimeout) {
   if (options.listener_stats != nullptr) listener_stats_ = options.listener_stats->worker(worker.index);
+  if (options.codec_stats != nullptr) codec_stats_ = options.codec_stats->worker(worker.index);
 }
 
 HcmWorker::~HcmWorker() {

@@ -32,6 +32,8 @@ class HcmWorker final : public ConnectionHost {
   WorkerContext& worker() { return worker_; }
   stats::StatShard& stats() { return stats_; }
   stats::StatShard& listener_stats() { return listener_stats_; }
+  stats::StatShard& codec_stats() { return codec_stats_; }
+  net::DelayedCloseCounter& delayed_closes() { return delayed_closes_; }
   bool draining() const { return worker_.draining || draining_; }
 
  private:
@@ -41,7 +43,8 @@ class HcmWorker final : public ConnectionHost {
   const HcmOptions& options_;
   const ListenerFacts& listener_;
   WorkerContext& worker_;
-  stats::StatShard stats_, listener_stats_;
+  stats::StatShard stats_, listener_stats_, codec_stats_;
+  net::DelayedCloseCounter delayed_closes_;
   base::List<Http1Connection, Http1Connection> connections_;
   size_t active_ = 0;
   bool draining_ = false;

@@ -383,7 +383,7 @@ void Http1Connection::close(net::CloseMode mode, bool remote) {
   if (connection_ == nullptr) return;
   stats::StatShard& s = hcm_.stats();
   update_byte_counts();
-  net::Connection::close(std::move(connection_), mode, hcm_.options().delayed_close_timeout);
+  net::Connection::close(std::move(connection_), mode, hcm_.options().delayed_close_timeout, &hcm_.delayed_closes());
   idle_.disarm();
   header_timer_.disarm();
   max_duration_.disarm();

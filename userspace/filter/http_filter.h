@@ -20,7 +20,10 @@ class HttpFilter {
  public:
   virtual ~HttpFilter() = default;
   virtual void begin(HttpStream& stream) = 0;
-  // The stream is over, however it ended; whatever is under way for it must be given up.
+  // The stream is over, however it ended: the last chance to put facts into its StreamInfo before the access logs are
+  // written. Nothing may be sent or answered any more.
+  virtual void on_stream_complete() {}
+  // Follows; whatever is under way for the stream must be given up.
   virtual void end() = 0;
 
   virtual HttpFilterStatus on_request_headers(http::HeaderMap&, bool /*end_stream*/) {

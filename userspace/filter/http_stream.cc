@@ -10,6 +10,7 @@
 #include "filter/response_headers.h"
 #include "http/codes.h"
 #include "route/rewrite.h"
+#include "stats/response_counters.h"
 #include "stats/schema_http.h"
 
 namespace millrace::filter {
@@ -112,7 +113,7 @@ void HttpStream::on_request_headers(bool end_stream, bool upgrade, bool expect_c
 
 bool HttpStream::prepare_request() {
   const HcmOptions& o = options();
-  const RequestFacts facts{*info_.connection, hcm_.worker().loop.prng(), upgrade_requested_};
+  const RequestFacts facts{*info_.connection, hcm_.worker().loop.prng(), hcm_.codec_stats(), upgrade_requested_};
   RequestVerdict verdict = prepare_request_headers(request_headers_, o, facts, trusted_address_);
   if (!trusted_address_.empty()) info_.trusted_remote_address = &trusted_address_;
   info_.request_id = request_headers_.get(Header::kRequestId);
@@ -336,17 +337,11 @@ void HttpStream::finish_response_headers() {
 }
 
 void HttpStream::count_response_code(unsigned code) {
-  static constexpr uint16_t kByClass[] = {hs::kDownstreamRq1xx, hs::kDownstreamRq2xx, hs::kDownstreamRq3xx,
-                                          hs::kDownstreamRq4xx, hs::kDownstreamRq5xx};
-  static constexpr uint16_t kListenerByClass[] = {
-      stats::listener_http::kDownstreamRq1xx, stats::listener_http::kDownstreamRq2xx,
-      stats::listener_http::kDownstreamRq3xx, stats::listener_http::kDownstreamRq4xx,
-      stats::listener_http::kDownstreamRq5xx};
-  stats().inc(hs::kDownstreamRqCompleted);
-  hcm_.listener_stats().inc(stats::listener_http::kDownstreamRqCompleted);
-  if (code < 100 || code > 599) return;
-  stats().inc(kByClass[code / 100 - 1]);
-  hcm_.listener_stats().inc(kListenerByClass[code / 100 - 1]);
+  static constexpr stats::ResponseCounters kAll = MILLRACE_RESPONSE_COUNTERS(hs::kDownstreamRq);
+  static constexpr stats::ResponseCounters kListener =
+      MILLRACE_RESPONSE_COUNTERS(stats::listener_http::kDownstreamRq);
+  stats::count_response(stats(), kAll, code);
+  stats::count_response(hcm_.listener_stats(), kListener, code);
 }
 
 void HttpStream::respond_data(base::Buffer& data, bool end_stream) {
@@ -535,6 +530,9 @@ void HttpStream::finish() {
         static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(info_.end - info_.start).count()));
   }
   if (response_ended_ && !request_ended_) stats().inc(hs::kDownstreamRqResponseBeforeRqComplete);
+  if (request_begun_) {
+    for (auto& filter : filters_) filter->on_stream_complete();
+  }
   if (begun_) write_access_logs();
   if (request_begun_) {
     for (auto& filter : filters_) filter->end();

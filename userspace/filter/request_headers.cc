@@ -125,12 +125,16 @@ void set_request_id(HeaderMap& headers, base::Prng& prng) {
   headers.set_view(Header::kRequestId, {text, 36});
 }
 
-RequestVerdict check_underscores(HeaderMap& headers, const HcmOptions& o) {
+RequestVerdict check_underscores(HeaderMap& headers, const HcmOptions& o, stats::StatShard& codec_stats) {
   if (o.headers_with_underscores == UnderscoreHeaders::kAllow) return {};
-  bool found = false;
-  headers.for_each([&](const HeaderMap::Entry& e) { found |= e.name.find('_') != std::string_view::npos; });
-  if (!found) return {};
-  if (o.headers_with_underscores == UnderscoreHeaders::kReject) return {400, "", "unexpected_underscore"};
+  uint64_t found = 0;
+  headers.for_each([&](const HeaderMap::Entry& e) { found += e.name.find('_') != std::string_view::npos; });
+  if (found == 0) return {};
+  if (o.headers_with_underscores == UnderscoreHeaders::kReject) {
+    codec_stats.inc(stats::http1_codec::kRequestsRejectedWithUnderscoresInHeaders);
+    return {400, "Bad Request", "http1.unexpected_underscore"};
+  }
+  codec_stats.inc(stats::http1_codec::kDroppedHeadersWithUnderscores, found);
   headers.remove_if([](const HeaderMap::Entry& e) { return e.name.find('_') != std::string_view::npos; });
   return {};
 }
@@ -154,7 +158,7 @@ ForwardedFor address_from_forwarded_for(std::string_view value, uint32_t from_la
 
 RequestVerdict prepare_request_headers(HeaderMap& headers, const HcmOptions& o, const RequestFacts& facts,
                                        net::Address& trusted) {
-  if (RequestVerdict v = check_underscores(headers, o); v.status != 0) return v;
+  if (RequestVerdict v = check_underscores(headers, o, facts.codec_stats); v.status != 0) return v;
   if (RequestVerdict v = normalize_path(headers, o); v.status != 0) return v;
   normalize_host(headers, o, facts.connection);
   remove_hop_by_hop(headers, facts.upgrade);

@@ -1,6 +1,6 @@
 // What the HTTP connection manager does to a request's headers before the filters see it, and to a response's before it
 // is sent, as Envoy's ConnectionManagerUtility does: path and host normalisation, who the client is (x-forwarded-for
-// and its kin), hop-by-hop fields (RFC 9110 section 7.6.1), x-request-id, via. Pure functions of their arguments; any
+// and its kin), hop-by-hop fields (RFC 9110 section 7.6.1), x-request-id, via. Functions of their arguments alone; any
 // thread.
 #pragma once
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include "filter/hcm_options.h"
 #include "http/header_map.h"
 #include "net/address.h"
+#include "stats/stats.h"
 #include "stream/stream_info.h"
 
 namespace millrace::filter {
@@ -17,6 +18,7 @@ namespace millrace::filter {
 struct RequestFacts {
   const stream::ConnectionInfo& connection;
   base::Prng& prng;
+  stats::StatShard& codec_stats;
   bool upgrade = false;   // Connection and Upgrade go on to the upstream
 };
 

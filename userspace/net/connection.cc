@@ -250,11 +250,13 @@ void Connection::on_timer() {
   if (state_ == State::kConnecting) {
     if (send_.in_flight()) loop_.backend().cancel(send_);
   } else if (state_ == State::kFlushing) {
+    if (linked()) close_counter_->stats_.inc(close_counter_->index_);
     begin_closing(false);
   }
 }
 
-void Connection::close(std::unique_ptr<Connection> connection, CloseMode mode, base::milliseconds delay) {
+void Connection::close(std::unique_ptr<Connection> connection, CloseMode mode, base::milliseconds delay,
+                       DelayedCloseCounter* counter) {
   Connection* self = connection.release();
   self->handler_ = nullptr;
   self->in_.clear();
@@ -265,7 +267,11 @@ void Connection::close(std::unique_ptr<Connection> connection, CloseMode mode, b
   self->state_ = State::kFlushing;
   self->delay_close_ = mode == CloseMode::kFlushDelay;
   self->delay_ = delay;
-  if (delay.count() > 0) self->timer_.arm(delay);
+  if (delay.count() > 0) {
+    self->timer_.arm(delay);
+    self->close_counter_ = counter;
+    if (counter != nullptr) counter->closing_.push_back(*self);
+  }
   self->arm_recv();  // a peer that goes is noticed
   self->schedule_flush();
 }
@@ -275,6 +281,7 @@ void Connection::begin_closing(bool reset) {
   state_ = State::kClosing;
   reset_ = reset;
   timer_.disarm();
+  unlink();
   if (recv_.in_flight()) loop_.backend().cancel(recv_);
   if (send_.in_flight()) loop_.backend().cancel(send_);
   finish_if_idle();

@@ -17,10 +17,12 @@
 #include <memory>
 
 #include "base/buffer.h"
+#include "base/list.h"
 #include "base/result.h"
 #include "io/loop.h"
 #include "net/address.h"
 #include "net/socket.h"
+#include "stats/stats.h"
 
 namespace millrace::net {
 
@@ -58,7 +60,20 @@ struct ConnectOptions {
   const std::vector<SocketOption>* socket_options = nullptr;
 };
 
-class Connection final : public io::Retired {
+// Counts delayed closes that their timer ended, not the peer. Connections outlive whoever closed them: those still
+// closing when this goes are not counted.
+class DelayedCloseCounter {
+ public:
+  DelayedCloseCounter(stats::StatShard& stats, uint16_t index) : stats_(stats), index_(index) {}
+
+ private:
+  friend class Connection;
+  stats::StatShard& stats_;
+  const uint16_t index_;
+  base::List<Connection> closing_;
+};
+
+class Connection final : public io::Retired, private base::ListHook<> {
  public:
   // An accepted socket. set_handler(), then start(). local: what the listener is bound to, if it is one address; it
   // spares asking the kernel and must outlive the connection.
@@ -94,7 +109,7 @@ class Connection final : public io::Retired {
   bool read_ended() const { return read_ended_; }
 
   static void close(std::unique_ptr<Connection> connection, CloseMode mode,
-                    base::milliseconds delay = base::milliseconds(1000));
+                    base::milliseconds delay = base::milliseconds(1000), DelayedCloseCounter* counter = nullptr);
 
   int fd() const { return fd_; }
   io::Loop& loop() { return loop_; }
@@ -107,6 +122,8 @@ class Connection final : public io::Retired {
   static size_t alive();
 
  private:
+  friend class base::List<Connection>;
+  friend class base::ListHook<>;
   enum class State : uint8_t { kConnecting, kOpen, kFlushing, kClosing };
 
   Connection(io::Loop& loop, int fd, const Address* local);
@@ -158,6 +175,7 @@ class Connection final : public io::Retired {
   std::unique_ptr<base::Error> failure_;      // to be reported at the end of the turn
   std::unique_ptr<base::Error> write_error_;  // a send failed; reported once reading has come to its end
   std::unique_ptr<sockaddr_storage> connect_address_;
+  DelayedCloseCounter* close_counter_ = nullptr;  // alive as long as we are in its list
   const Address* listener_address_ = nullptr;
   std::unique_ptr<Address> remote_, local_;
 };

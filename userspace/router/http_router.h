@@ -49,6 +49,7 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   ~HttpRouter() override;
 
   void begin(filter::HttpStream& stream) override;
+  void on_stream_complete() override;
   void end() override;
   filter::HttpFilterStatus on_request_headers(http::HeaderMap& headers, bool end_stream) override;
   filter::HttpFilterStatus on_request_data(base::Buffer& data, bool end_stream) override;
@@ -95,7 +96,6 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   void count_failure(unsigned code);
   void count_completed();
   void release_retry();
-  void finish_upstream_info();
   void disarm_attempt();
   bool idempotent() const;
   upstream::ResourcePriority priority() const;

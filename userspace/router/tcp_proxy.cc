@@ -1,6 +1,7 @@
 #include "router/tcp_proxy.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/prng.h"
 #include "router/reply_text.h"
@@ -259,14 +260,16 @@ void TcpProxySession::on_below_low_watermark(net::Connection& connection) {
   }
 }
 
-void TcpProxySession::on_error(net::Connection& connection, const base::Error&) {
+// A reset passes on as a reset, with what is not yet sent dropped, as in Envoy: an orderly end would tell the other
+// side that the stream was whole. Only ECONNRESET is one; a peer that had ended before it went gives EPIPE.
+void TcpProxySession::on_error(net::Connection& connection, const base::Error& error) {
+  const net::CloseMode other = error.os == ECONNRESET ? net::CloseMode::kReset : net::CloseMode::kFlush;
   if (is_downstream(connection)) {
     info_.flags.set(ResponseFlag::kDownstreamConnectionTermination);
-    return end(net::CloseMode::kNow, net::CloseMode::kFlush, true);
+    return end(net::CloseMode::kNow, other, true);
   }
-  // What the upstream sent before it broke still goes to the client.
   info_.flags.set(ResponseFlag::kUpstreamConnectionTermination);
-  end(net::CloseMode::kFlush, net::CloseMode::kNow, false);
+  end(other, net::CloseMode::kNow, false);
 }
 
 void TcpProxySession::count_bytes() {
@@ -278,7 +281,13 @@ void TcpProxySession::count_bytes() {
     owner_.stats.inc(ts::kDownstreamCxTxBytesTotal, n - counted_sent_);
     counted_sent_ = n;
   }
-  if (upstream_.connected()) upstream_.count_bytes();
+  info_.downstream_bytes.wire_received = counted_received_;
+  info_.downstream_bytes.wire_sent = counted_sent_;
+  if (!upstream_.connected()) return;
+  upstream_.count_bytes();
+  const net::Connection& upstream = upstream_.connection();
+  info_.upstream.bytes.wire_received = upstream.bytes_received();
+  info_.upstream.bytes.wire_sent = upstream.bytes_sent() + upstream.unsent();
 }
 
 void TcpProxySession::end(net::CloseMode downstream, net::CloseMode upstream, bool remote) {

@@ -234,6 +234,8 @@ void Http1Client::on_raw_data(base::Buffer& data, bool end_stream) {
     if (!data.empty()) request.handler_.on_data(request, data, false);
     return;
   }
+  // As in Envoy: HTTP/1 upstream connections know no half-close, the upstream's end ends a tunnel also while the client
+  // still sends. What the client sent so far goes out.
   base::Buffer rest;
   rest.move_from(data);
   detach();

@@ -3,6 +3,7 @@
 
 #include "filter/request_headers.h"
 #include "filter/response_headers.h"
+#include "stats/names.h"
 #include "stats/schema_http.h"
 #include "unit/route/support.h"
 
@@ -37,13 +38,16 @@ class RequestHeadersTest : public testing::Test {
     headers.add(":path", path);
     headers.add(":authority", authority);
     for (const auto& [name, value] : more) headers.add(name, value);
-    return prepare_request_headers(headers, options, {connection, prng, upgrade}, trusted);
+    return prepare_request_headers(headers, options, {connection, prng, codec_stats, upgrade}, trusted);
   }
   std::string get(std::string_view name) const {
     return headers.has(name) ? headers.joined(name) : std::string("(none)");
   }
   std::string client() const { return trusted.empty() ? "(connection)" : trusted.ip_string(); }
 
+  stats::Store store{1};
+  stats::StatBlockPtr codec_block = store.add_block(stats::http1_codec::kSchema, stats::plain_name("http1."));
+  stats::StatShard codec_stats = codec_block->main_shard();
   HcmOptions options;
   stream::ConnectionInfo connection;
   net::Address remote, local, trusted;
@@ -384,12 +388,17 @@ TEST_F(RequestHeadersTest, NamesWithUnderscoresAreAllowedDroppedOrRefused) {
   EXPECT_EQ(prepare({{"x_a", "1"}}).status, 0u);
   EXPECT_EQ(get("x_a"), "1");
   options.headers_with_underscores = UnderscoreHeaders::kDrop;
-  EXPECT_EQ(prepare({{"x_a", "1"}, {"x-b", "2"}}).status, 0u);
+  EXPECT_EQ(prepare({{"x_a", "1"}, {"x-b", "2"}, {"_", "3"}}).status, 0u);
   EXPECT_EQ(get("x_a"), "(none)");
+  EXPECT_EQ(get("_"), "(none)");
   EXPECT_EQ(get("x-b"), "2");
   options.headers_with_underscores = UnderscoreHeaders::kReject;
-  EXPECT_EQ(prepare({{"x_a", "1"}}).status, 400u);
+  const RequestVerdict refused = prepare({{"x_a", "1"}, {"x_b", "2"}});
+  EXPECT_EQ(refused.status, 400u);
+  EXPECT_EQ(refused.details, "http1.unexpected_underscore");
   EXPECT_EQ(prepare({{"x-b", "2"}}).status, 0u);
+  EXPECT_EQ(codec_block->counter(stats::http1_codec::kDroppedHeadersWithUnderscores), 2u);  // headers
+  EXPECT_EQ(codec_block->counter(stats::http1_codec::kRequestsRejectedWithUnderscoresInHeaders), 1u);  // requests
 }
 
 TEST_F(RequestHeadersTest, TheRouteDecidesOnUpgradesBeforeTheManager) {

@@ -146,6 +146,24 @@ TEST_F(Http1ConnectionTest, AConnectionThatLastsTooLongEndsAfterItsAnswer) {
   EXPECT_THAT(busy.received, EndsWith("ok"));
 }
 
+TEST_F(Http1ConnectionTest, AClientThatDoesNotEndAfterItsLastAnswerIsCutAndCounted) {
+  options.delayed_close_timeout = milliseconds(10);
+  answer_all();
+  begin();
+  TestSocket stays = connect();
+  const std::string_view last = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+  stays.send(last);
+  read_to_end(stays);
+  turn_until([&] { return counter(hs::kDownstreamCxDelayedCloseTimeout) == 1; });
+  options.delayed_close_timeout = milliseconds(10'000);
+  TestSocket goes = connect();
+  goes.send(last);
+  read_to_end(goes);
+  goes.close();
+  turn_until([&] { return net::Connection::alive() == 0; });
+  EXPECT_EQ(counter(hs::kDownstreamCxDelayedCloseTimeout), 1u);
+}
+
 // ---- draining
 
 TEST_F(Http1ConnectionTest, DrainingSaysCloseToTheRequestThatRuns) {

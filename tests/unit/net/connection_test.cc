@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "net/acceptor.h"
+#include "stats/names.h"
 
 namespace millrace::net {
 namespace {
@@ -221,6 +222,42 @@ TEST_F(ConnectionTest, DelayedCloseLetsTheAnswerArriveThoughThePeerStillSends) {
   run_until([&] { return client_.ended; });
   EXPECT_EQ(client_.received, "bye");
   EXPECT_FALSE(client_.error.has_value());
+}
+
+namespace lingering {
+#define MILLRACE_LINGERING_STATS(X) X(kTimeouts, "timeouts", kCounter, kNone)
+MILLRACE_STAT_SCHEMA("lingering", MILLRACE_LINGERING_STATS)
+}  // namespace lingering
+
+TEST_F(ConnectionTest, ADelayedCloseCountsWhenItsTimerEndsItAndNotWhenThePeerDoes) {
+  stats::Store store(1);
+  stats::StatBlockPtr block = store.add_block(lingering::kSchema, stats::plain_name("net."));
+  stats::StatShard shard = block->main_shard();
+  DelayedCloseCounter counter(shard, lingering::kTimeouts);
+  connect_pair();
+  Connection::close(std::move(server_.connection), CloseMode::kFlushDelay, milliseconds(10), &counter);
+  run_until([&] { return Connection::alive() == 1; });
+  EXPECT_EQ(block->counter(lingering::kTimeouts), 1u);
+  Connection::close(std::move(client_.connection), CloseMode::kNow);
+  accepted_ = 0;
+  connect_pair();
+  Connection::close(std::move(server_.connection), CloseMode::kFlushDelay, milliseconds(10'000), &counter);
+  run_until([&] { return client_.ended; });
+  Connection::close(std::move(client_.connection), CloseMode::kNow);
+  run_until([&] { return Connection::alive() == 0; });
+  EXPECT_EQ(block->counter(lingering::kTimeouts), 1u);
+}
+
+TEST_F(ConnectionTest, ADelayedCloseMayOutliveItsCounter) {
+  stats::Store store(1);
+  stats::StatBlockPtr block = store.add_block(lingering::kSchema, stats::plain_name("net."));
+  stats::StatShard shard = block->main_shard();
+  auto counter = std::make_unique<DelayedCloseCounter>(shard, lingering::kTimeouts);
+  connect_pair();
+  Connection::close(std::move(server_.connection), CloseMode::kFlushDelay, milliseconds(10), counter.get());
+  counter.reset();
+  run_until([&] { return Connection::alive() == 1; });
+  EXPECT_EQ(block->counter(lingering::kTimeouts), 0u);
 }
 
 TEST_F(ConnectionTest, AcceptsAgainAfterDescriptorsRanOut) {

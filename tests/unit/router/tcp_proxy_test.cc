@@ -108,20 +108,60 @@ TEST_F(TcpProxyTest, TheUpstreamMayEndItsSideAndStillRead) {
   run_until([&] { return server().ended && host->active() == 0; });
 }
 
-TEST_F(TcpProxyTest, AResetOnOneSideEndsTheOther) {
+TEST_F(TcpProxyTest, AResetOnOneSideResetsTheOther) {
   log("%RESPONSE_FLAGS%");
   begin();
   server().send("last words");
   run_until([&] { return !client.received.empty(); });
   server().abort();
   run_until([&] { return client.ended || client.reset; });
+  EXPECT_TRUE(client.reset);
   EXPECT_EQ(client.received, "last words");
   EXPECT_EQ(logged(), "UC\n");
   client = connect();
   TestSocket& second = server(1);
+  client.send("hello");
+  run_until([&] { return second.received == "hello"; });
   client.abort();
   run_until([&] { return second.ended || second.reset; });
+  EXPECT_TRUE(second.reset);
   EXPECT_EQ(logged(), "UC\nDC\n");
+}
+
+TEST_F(TcpProxyTest, AResetAfterAHalfCloseIsAResetToo) {
+  begin();
+  client.send("question");
+  client.shutdown();
+  run_until([&] { return server().ended; });
+  server().abort();
+  run_until([&] { return client.ended || client.reset; });
+  EXPECT_TRUE(client.reset);
+}
+
+TEST_F(TcpProxyTest, AnOrderlyEndIsNoReset) {
+  begin();
+  server().send("answer");
+  run_until([&] { return client.received == "answer"; });
+  server().close();
+  run_until([&] { return client.ended || client.reset; });
+  EXPECT_FALSE(client.reset);
+  run_until([&] {  // nobody reads what the client still says: the upstream answers it with a reset
+    client.send_some("x");
+    return host->active() == 0;
+  });
+}
+
+TEST_F(TcpProxyTest, LogsTheBytesOnEachWireThoughTheUpstreamBroke) {
+  log("%DOWNSTREAM_WIRE_BYTES_RECEIVED% %DOWNSTREAM_WIRE_BYTES_SENT% %UPSTREAM_WIRE_BYTES_SENT% "
+      "%UPSTREAM_WIRE_BYTES_RECEIVED%");
+  begin();
+  client.send("hello");
+  run_until([&] { return server().received == "hello"; });
+  server().send("worlds");
+  run_until([&] { return client.received == "worlds"; });
+  server().abort();
+  run_until([&] { return host->active() == 0; });
+  EXPECT_EQ(logged(), "5 6 5 6\n");
 }
 
 TEST_F(TcpProxyTest, AnIdlePairEndsAndBytesEitherWayKeepItAlive) {

@@ -5,6 +5,9 @@
 #include <atomic>
 #include <thread>
 
+#include "stats/response_counters.h"
+#include "stats/schema_cluster.h"
+
 namespace millrace::stats {
 namespace {
 
@@ -51,6 +54,20 @@ TEST(Stats, AGaugeSetToZeroIsUsed) {
   EXPECT_TRUE(block->used(sample::kActive));
   EXPECT_FALSE(block->used(sample::kTotal));
   EXPECT_FALSE(block->used(sample::kLength));
+}
+
+TEST(Stats, ResponsesCountByClassAndByStatus) {
+  constexpr ResponseCounters kCounters = MILLRACE_RESPONSE_COUNTERS(cluster::kUpstreamRq);
+  Store store(1);
+  const StatBlockPtr block = store.add_block(cluster::kSchema, cluster_name("foo"));
+  StatShard shard = block->main_shard();
+  for (unsigned status : {100u, 204u, 301u, 404u, 599u}) count_response(shard, kCounters, status);
+  for (uint16_t index : kCounters.by_class) EXPECT_EQ(block->counter(index), 1u) << cluster::kStats[index].name;
+  for (unsigned status : {0u, 99u, 600u}) count_response(shard, kCounters, cluster::kUpstreamRqCodes, status);
+  EXPECT_EQ(block->counter(cluster::kUpstreamRqCompleted), 8u);
+  for (uint16_t index : kCounters.by_class) EXPECT_EQ(block->counter(index), 1u) << cluster::kStats[index].name;
+  count_response(shard, kCounters, cluster::kUpstreamRqCodes, 404);
+  EXPECT_EQ(block->code(cluster::kUpstreamRqCodes, 404), 1u);
 }
 
 TEST(Stats, ADefaultShardSwallowsWhatItIsGiven) {
