@@ -36,6 +36,21 @@ class AccessLogTest(ProxyCase):
         self.assertRegex(fields[9], r"^20\d\d$")
         self.assertEqual(fields[10:], ["%", os.uname().nodename])
 
+    def test_wire_bytes_are_those_of_the_socket(self):
+        server = self.upstream(upstream.answer(b"hello"))
+        operators = "|".join(f"%DOWNSTREAM_{what}%" for what in (
+            "WIRE_BYTES_RECEIVED", "HEADER_BYTES_RECEIVED", "WIRE_BYTES_SENT", "HEADER_BYTES_SENT"))
+        proxy = self.http_to(server, access_log=[configs.file_log("a.log", operators)], flags=FLUSH)
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        client = self.client(proxy.port)
+        client.send(head + b"3\r\nabc\r\n0\r\n\r\n")
+        answer = b""
+        while data := client.sock.recv(65536):
+            answer += data
+        sent_head = answer.index(b"\r\n\r\n") + 4
+        self.assertEqual([int(n) for n in self.line(proxy).split("|")],
+                         [len(head) + 13, len(head), len(answer), sent_head])
+
     def test_json(self):
         server = self.upstream(upstream.answer(b"hello"))
         log = configs.file_log("a.log", extra="""

@@ -99,6 +99,15 @@ void Http1Connection::process() {
   }
 }
 
+Http1Parser::Event Http1Connection::parse(base::Buffer& in, http::HeaderMap& map, base::Buffer& body) {
+  const size_t before = in.size();
+  const Http1Parser::Event event = parser_.next(in, map, body);
+  stream::ByteCounts& bytes = stream_->info().downstream_bytes;
+  bytes.wire_received += before - in.size();
+  if (!stream_begun_) bytes.header_received += before - in.size();
+  return event;
+}
+
 // One event; false: nothing more can be done now.
 bool Http1Connection::parse_some() {
   base::Buffer& in = connection_->input();
@@ -110,6 +119,7 @@ bool Http1Connection::parse_some() {
     const bool end = connection_->read_ended();
     if (paused_ || stream_ == nullptr || (in.empty() && !end) || request_complete_) return false;
     base::Buffer data(std::move(in));
+    stream_->info().downstream_bytes.wire_received += data.size();
     request_complete_ = end;
     stream_->on_request_data(data, end);
     return false;
@@ -121,7 +131,7 @@ bool Http1Connection::parse_some() {
   }
   base::Buffer body;
   http::HeaderMap& map = stream_begun_ ? stream_->request_trailers() : stream_->request_headers();
-  switch (parser_.next(in, map, body)) {
+  switch (parse(in, map, body)) {
     case Http1Parser::Event::kNeedMore:
       if (!stream_begun_ && !parser_.in_message()) drop_pristine_stream();
       return false;
@@ -154,7 +164,7 @@ bool Http1Connection::parse_some() {
 bool Http1Connection::take_end() {
   if (!parser_.ended()) return false;
   base::Buffer nothing;
-  (void)parser_.next(connection_->input(), stream_->request_trailers(), nothing);
+  (void)parse(connection_->input(), stream_->request_trailers(), nothing);
   request_complete_ = true;
   return true;
 }
@@ -229,13 +239,23 @@ void Http1Connection::resume_request(HttpStream&) {
 
 // ---- responses
 
-void Http1Connection::encode_informational(HttpStream&, const http::HeaderMap& headers) {
+// After something was appended to the output, which was this long before.
+void Http1Connection::wrote(HttpStream& stream, size_t before, bool head) {
+  const size_t n = connection_->output().size() - before;
+  stream::ByteCounts& bytes = stream.info().downstream_bytes;
+  bytes.wire_sent += n;
+  if (head) bytes.header_sent += n;
+  connection_->wrote();
+}
+
+void Http1Connection::encode_informational(HttpStream& stream, const http::HeaderMap& headers) {
   if (connection_ == nullptr || !parser_.http_11()) return;  // HTTP/1.0 knows none
+  const size_t before = connection_->output().size();
   if (!http::write_response_head(headers, {}, {.proper_case = hcm_.options().proper_case_headers},
                                  connection_->output())) {
     return;
   }
-  connection_->wrote();
+  wrote(stream, before, true);
 }
 
 bool Http1Connection::must_close(HttpStream& stream) const {
@@ -283,36 +303,42 @@ void Http1Connection::encode_headers(HttpStream& stream, http::HeaderMap& header
   } else if (!parser_.http_11()) {
     headers.set_view(Header::kConnection, "keep-alive");
   }
+  const size_t before = connection_->output().size();
   if (!http::write_response_head(headers, wire,
                                  {.proper_case = hcm_.options().proper_case_headers,
                                   .http_10 = stream.info().protocol == stream::Protocol::kHttp10},
                                  connection_->output())) {
     return close(net::CloseMode::kFlush, false);  // a status that cannot be written: nothing else can be said
   }
-  connection_->wrote();
+  wrote(stream, before, true);
   if (raw_) connection_->redeliver();  // what the client sent before it knew
 }
 
-void Http1Connection::encode_data(HttpStream&, base::Buffer& data, bool end_stream) {
+void Http1Connection::encode_data(HttpStream& stream, base::Buffer& data, bool end_stream) {
   if (connection_ == nullptr) return data.clear();
+  const size_t before = connection_->output().size();
   switch (framing_) {
     case BodyFraming::kNone: data.clear(); return;
     case BodyFraming::kChunked:
       if (!data.empty()) http::write_chunk(data, connection_->output());
       if (end_stream) http::write_last_chunk(nullptr, {}, connection_->output());
-      connection_->wrote();
+      wrote(stream, before, false);
       return;
-    case BodyFraming::kRaw: connection_->write(data, end_stream); return;
+    case BodyFraming::kRaw:
     case BodyFraming::kLength:
-    case BodyFraming::kUntilClose: connection_->write(data); return;
+    case BodyFraming::kUntilClose:
+      stream.info().downstream_bytes.wire_sent += data.size();
+      connection_->write(data, framing_ == BodyFraming::kRaw && end_stream);
+      return;
   }
 }
 
-void Http1Connection::encode_trailers(HttpStream&, http::HeaderMap& trailers) {
+void Http1Connection::encode_trailers(HttpStream& stream, http::HeaderMap& trailers) {
   if (connection_ == nullptr || framing_ != BodyFraming::kChunked) return;
+  const size_t before = connection_->output().size();
   http::write_last_chunk(hcm_.options().enable_trailers ? &trailers : nullptr,
                          {.proper_case = hcm_.options().proper_case_headers}, connection_->output());
-  connection_->wrote();
+  wrote(stream, before, false);
 }
 
 void Http1Connection::reset(HttpStream&) {

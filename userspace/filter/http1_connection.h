@@ -52,7 +52,9 @@ class Http1Connection final : public net::ConnectionHandler,
   enum class BodyFraming : uint8_t { kNone, kLength, kChunked, kUntilClose, kRaw };
 
   void process();
+  http::Http1Parser::Event parse(base::Buffer& in, http::HeaderMap& map, base::Buffer& body);
   bool parse_some();
+  void wrote(HttpStream& stream, size_t before, bool head);
   bool take_end();
   void begin_stream();
   void drop_pristine_stream();
