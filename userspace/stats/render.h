@@ -24,6 +24,7 @@ struct RenderOptions {
 
   bool used_only = false;
   bool text_readouts = false;  // Prometheus: text readouts as gauges with a text_value label
+  bool summaries = false;      // Prometheus: histograms as summaries of the last interval, as Envoy's are
   Type type = Type::kAll;
   Buckets buckets = Buckets::kNone;                    // text, JSON: buckets instead of quantiles
   std::function<bool(std::string_view name)> filter;  // full names; empty: all

@@ -73,12 +73,12 @@ MetricType metric_type(Kind kind) {
   return kind == Kind::kTextReadout ? MetricType::kText : MetricType::kHistogram;
 }
 
-std::string_view type_word(MetricType type) {
+std::string_view type_word(MetricType type, bool summaries) {
   switch (type) {
     case MetricType::kCounter: return "counter";
     case MetricType::kGauge:
     case MetricType::kText: return "gauge";
-    case MetricType::kHistogram: return "histogram";
+    case MetricType::kHistogram: return summaries ? "summary" : "histogram";
   }
   return "untyped";
 }
@@ -172,7 +172,9 @@ class PrometheusWalk final : public Renderer {
     if (!wanted(block, stat.name)) return;
     std::string labels = series.label;
     join(labels, block_labels(family));
-    if (stat.kind == Kind::kHistogram) {
+    if (stat.kind == Kind::kHistogram && options_.summaries) {
+      sample_summary(labels, block.histogram_interval(series.index));
+    } else if (stat.kind == Kind::kHistogram) {
       sample_histogram(labels, block.histogram(series.index));
     } else if (stat.kind == Kind::kTextReadout) {
       append_label(labels, "text_value", block.text(series.index));
@@ -205,6 +207,16 @@ class PrometheusWalk final : public Renderer {
     line("_count", labels, histogram.count());
   }
 
+  void sample_summary(const std::string& labels, const Histogram& interval) {
+    std::string quantile = labels;
+    if (!quantile.empty()) quantile += ',';
+    const std::vector<double> values = interval.quantiles(kQuantiles);
+    for (size_t i = 0; i < values.size(); ++i)
+      line("", fmt::format("{}quantile=\"{}\"", quantile, kQuantiles[i]), fmt::format("{:.32g}", values[i]));
+    line("_sum", labels, interval.sum());
+    line("_count", labels, interval.count());
+  }
+
   bool wanted(const StatBlock& block, std::string_view name) {
     if (!options_.filter) return true;
     name_ = block.prefix();
@@ -217,9 +229,11 @@ class PrometheusWalk final : public Renderer {
     labels += more;
   }
 
-  void line(std::string_view suffix, std::string_view labels, uint64_t value) {
+  template <class Value>
+  void line(std::string_view suffix, std::string_view labels, const Value& value) {
     const auto& [type, metric] = metric_->first;
-    if (!typed_) fmt::format_to(std::back_inserter(text_), "# TYPE {} {}\n", metric, type_word(type));
+    if (!typed_)
+      fmt::format_to(std::back_inserter(text_), "# TYPE {} {}\n", metric, type_word(type, options_.summaries));
     typed_ = true;
     fmt::format_to(std::back_inserter(text_), "{}{}{{{}}} {}\n", metric, suffix, labels, value);
   }

@@ -167,6 +167,24 @@ TEST_F(Render, PrometheusExtractsTags) {
     EXPECT_NE(text.find(expected), std::string::npos) << expected << "in\n" << text;
 }
 
+TEST_F(Render, PrometheusSummariesAreOfTheLastInterval) {
+  store.flush();
+  RenderOptions options;
+  options.type = RenderOptions::Type::kHistograms;
+  options.used_only = options.summaries = true;
+  const std::string metric = "envoy_cluster_time_ms";
+  const std::string labels = "{envoy_cluster_name=\"foo\"";
+  std::string text = all_of(render_prometheus(store, options));
+  expect_begins(text, "# TYPE " + metric + " summary\n" + metric + labels + ",quantile=\"0\"} 1\n" + metric + labels +
+                          ",quantile=\"0.25\"} 1.02");
+  EXPECT_NE(text.find(metric + labels + ",quantile=\"0.995\"} 1.09"), std::string::npos) << text;
+  EXPECT_TRUE(text.ends_with(metric + "_sum" + labels + "} 1\n" + metric + "_count" + labels + "} 1\n\n")) << text;
+  store.flush();
+  text = all_of(render_prometheus(store, options));
+  EXPECT_NE(text.find(metric + labels + ",quantile=\"0.5\"} nan\n"), std::string::npos) << text;
+  EXPECT_TRUE(text.ends_with(metric + "_count" + labels + "} 0\n\n")) << text;
+}
+
 TEST(RenderPrometheus, WritesEmptyBracesAndFixedTags) {
   Store store(1);
   const StatBlockPtr block = store.add_block(server::kSchema, plain_name("server."));
