@@ -54,7 +54,7 @@ envoy.config.core.v3.SocketAddress
 envoy.config.core.v3.Pipe
   path mode
 envoy.config.core.v3.SocketOption
-  level name int_value buf_value state{STATE_PREBIND}
+  level name int_value buf_value state
   - description: a comment
 envoy.config.core.v3.TcpKeepalive
   keepalive_probes keepalive_time keepalive_interval

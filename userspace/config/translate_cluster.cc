@@ -96,6 +96,12 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
 
 void Translator::bind_config(const core_v3::BindConfig& from, upstream::ClusterOptions& to, Path path) {
   to.socket_options = socket_options(from.socket_options());
+  for (int i = 0; i < from.socket_options_size(); ++i) {
+    if (from.socket_options(i).state() == core_v3::SocketOption::STATE_PREBIND) continue;
+    error(fmt::format("{}.socket_options[{}].state", path, i),
+          fmt::format("{} is known to Envoy, not supported by Millrace yet for sockets that connect",
+                      core_v3::SocketOption::SocketState_Name(from.socket_options(i).state())));
+  }
   if (from.has_source_address()) {
     if (auto found = socket_address(from.source_address(), path + ".source_address", true)) to.bind_address = *found;
   }

@@ -84,6 +84,8 @@ std::vector<net::SocketOption> Translator::socket_options(
     } else {
       out.value.assign(option.buf_value().begin(), option.buf_value().end());
     }
+    if (option.state() == core_v3::SocketOption::STATE_BOUND) out.state = net::SocketOption::State::kBound;
+    if (option.state() == core_v3::SocketOption::STATE_LISTENING) out.state = net::SocketOption::State::kListening;
     to.push_back(std::move(out));
   }
   return to;

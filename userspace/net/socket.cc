@@ -46,11 +46,16 @@ void remove_stale_pipe(const Address& address) {
   ::close(probe);
 }
 
-void set_before_bind(int fd, const Address& address, const ListenOptions& options) {
+// What the configuration asks for once the socket has come that far.
+void set_options(const SetOption& set, const ListenOptions& options, SocketOption::State state) {
+  for (const SocketOption& option : options.socket_options) {
+    if (option.state != state) continue;
+    set(option.level, option.name, option.value.data(), static_cast<socklen_t>(option.value.size()));
+  }
+}
+
+void set_before_bind(const SetOption& set, const Address& address, const ListenOptions& options) {
   const int on = 1;
-  const SetOption set = [fd](int level, int name, const void* value, socklen_t length) {
-    (void)::setsockopt(fd, level, name, value, length);
-  };
   if (address.is_ip()) {
     const bool v6 = address.kind() == Address::Kind::kIpv6;
     set(SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -69,9 +74,7 @@ void set_before_bind(int fd, const Address& address, const ListenOptions& option
       set(IPPROTO_TCP, TCP_FASTOPEN, &length, sizeof length);
     }
   }
-  for (const SocketOption& option : options.socket_options) {
-    set(option.level, option.name, option.value.data(), static_cast<socklen_t>(option.value.size()));
-  }
+  set_options(set, options, SocketOption::State::kPrebind);
 }
 
 }  // namespace
@@ -84,16 +87,30 @@ Result<int> open_listen_socket(const Address& address, const ListenOptions& opti
   };
   const int fd = ::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return fail(fd, "create a socket for");
-  set_before_bind(fd, address, options);
+  const SetOption set = [fd](int level, int name, const void* value, socklen_t length) {
+    (void)::setsockopt(fd, level, name, value, length);
+  };
+  set_before_bind(set, address, options);
   if (address.kind() == Address::Kind::kPipe) remove_stale_pipe(address);
   sockaddr_storage storage;
   const socklen_t length = address.to_sockaddr(storage);
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&storage), length) != 0) return fail(fd, "bind to");
+  if (::bind(fd, reinterpret_cast<sockaddr*>(&storage), length) != 0) {
+    Error error = fail(fd, "bind to");
+    if (error.os == EACCES && address.is_ip()) {
+      error.what += fmt::format(
+          ", port {} being privileged: give the process CAP_NET_BIND_SERVICE, lower the sysctl "
+          "net.ipv4.ip_unprivileged_port_start, or take a higher port",
+          address.port());
+    }
+    return error;
+  }
+  set_options(set, options, SocketOption::State::kBound);
   if (address.kind() == Address::Kind::kPipe && options.pipe_mode != 0 && address.path()[0] != '@' &&
       ::chmod(address.path().c_str(), options.pipe_mode) != 0) {
     return fail(fd, "set the mode of");
   }
   if (::listen(fd, options.backlog) != 0) return fail(fd, "listen on");
+  set_options(set, options, SocketOption::State::kListening);
   return fd;
 }
 

@@ -18,11 +18,14 @@ struct TcpKeepalive {
   std::optional<uint32_t> probes, time_s, interval_s;  // unset: the system's
 };
 
-// envoy.config.core.v3.SocketOption for the states that Millrace has.
+// envoy.config.core.v3.SocketOption. Sockets that connect have kPrebind only.
 struct SocketOption {
+  enum class State : uint8_t { kPrebind, kBound, kListening };  // set before bind, after it, after listen
+
   int level = 0;
   int name = 0;
   std::vector<uint8_t> value;  // int in host order, or the bytes given
+  State state = State::kPrebind;
 };
 
 struct ListenOptions {

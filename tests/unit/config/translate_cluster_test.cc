@@ -187,6 +187,24 @@ TEST(TranslateCluster, RefusesAPolicyThatIsNotThere) {
               HasSubstr("clusters[0].lb_policy: LOAD_BALANCING_POLICY_CONFIG asks for load_balancing_policy"));
 }
 
+TEST(TranslateCluster, HostsOfAllLocalitiesOfAPriorityAreOneSet) {
+  TestConfig config;
+  config.cluster["load_assignment"] = assignment(
+      locality(endpoint(1) + "," + endpoint(2), ", locality: {zone: a}, load_balancing_weight: 9") + "," +
+      locality(endpoint(3), ", locality: {zone: b}, load_balancing_weight: 1") + "," +
+      locality(endpoint(4), ", locality: {zone: a}, priority: 1"));
+  const Translated t(config);
+  ASSERT_TRUE(t.ok()) << t.messages();
+  std::string first;
+  for (const auto& host : t.cluster().hosts_of(0)) {
+    first += std::to_string(host->address().port()) + host->locality().zone + " ";
+  }
+  EXPECT_EQ(first, "1a 2a 3b ");
+  EXPECT_EQ(t.cluster().hosts_of(1).size(), 1u);
+  ASSERT_EQ(t.loaded().ignored.size(), 2u);
+  EXPECT_THAT(t.loaded().ignored[0].path, HasSubstr("load_assignment.endpoints[0].load_balancing_weight"));
+}
+
 TEST(TranslateCluster, WeighsLocalitiesOnlyWhereThereIsNothingToChoose) {
   const std::string two = locality(endpoint(1)) + "," + locality(endpoint(2), ", priority: 1");
   const std::string same = locality(endpoint(1)) + "," + locality(endpoint(2));
@@ -225,7 +243,8 @@ TEST(TranslateCluster, ReadsTheBindConfig) {
   config.cluster["upstream_bind_config"] =
       "{socket_options: [{level: 1, name: 2, int_value: 3, state: STATE_LISTENING}]}";
   EXPECT_THAT(Translated(config).messages(),
-              HasSubstr("state: STATE_LISTENING is known to Envoy, not supported by Millrace yet"));
+              HasSubstr("upstream_bind_config.socket_options[0].state: STATE_LISTENING is known to Envoy, not "
+                        "supported by Millrace yet"));
 }
 
 TEST(TranslateCluster, BindsAsTheClusterManagerSaysUnlessItSaysItself) {

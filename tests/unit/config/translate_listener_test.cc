@@ -53,6 +53,19 @@ TEST(TranslateListener, ReadsEveryFieldThatTheTableCallsHonoured) {
                       {"filter_chains", "default_filter_chain", "bind_to_port", "use_original_dst"});
 }
 
+TEST(TranslateListener, SetsSocketOptionsInTheirState) {
+  TestConfig config;
+  config.listener["socket_options"] =
+      "[{level: 1, name: 2, int_value: 3}, {level: 1, name: 2, int_value: 3, state: STATE_BOUND}, "
+      "{level: 1, name: 2, int_value: 3, state: STATE_LISTENING}]";
+  const Translated t(config);
+  ASSERT_TRUE(t.ok()) << t.messages();
+  using State = net::SocketOption::State;
+  std::vector<State> states;
+  for (const net::SocketOption& option : t.listener().socket.socket_options) states.push_back(option.state);
+  EXPECT_EQ(states, (std::vector{State::kPrebind, State::kBound, State::kListening}));
+}
+
 TEST(TranslateListener, HasEnvoysDefaults) {
   const Translated t{TestConfig()};
   ASSERT_TRUE(t.ok()) << t.messages();

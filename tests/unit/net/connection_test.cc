@@ -1,9 +1,12 @@
 #include "net/connection.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <functional>
 
 #include "net/acceptor.h"
@@ -169,6 +172,27 @@ TEST_F(ConnectionTest, StopsReadingWhilePausedAndLosesNothing) {
   server_.connection->resume_reading();
   run_until([&] { return server_.received.size() == sent.size(); });
   EXPECT_EQ(client_.below, 1);
+}
+
+TEST(ListenSocket, TakesOptionsInTheirState) {
+  // Each is there only if it was set after bind, or after listen: then the last one wins.
+  for (const auto& [last, want] : {std::pair{SocketOption::State::kBound, 7}, {SocketOption::State::kListening, 8}}) {
+    const auto option = [](int value, SocketOption::State state) {
+      SocketOption out{IPPROTO_TCP, TCP_KEEPCNT, {}, state};
+      out.value.resize(sizeof value);
+      std::memcpy(out.value.data(), &value, sizeof value);
+      return out;
+    };
+    ListenOptions options;
+    options.socket_options = {option(want, last), option(6, SocketOption::State::kPrebind)};
+    const base::Result<int> fd = open_listen_socket(*Address::parse_ip("127.0.0.1", 0), options);
+    ASSERT_TRUE(fd.ok());
+    int value = 0;
+    socklen_t length = sizeof value;
+    EXPECT_EQ(getsockopt(*fd, IPPROTO_TCP, TCP_KEEPCNT, &value, &length), 0);
+    EXPECT_EQ(value, want);
+    ::close(*fd);
+  }
 }
 
 TEST_F(ConnectionTest, ReportsARefusedConnection) {
