@@ -1,5 +1,10 @@
 """Envoy v3 configurations as YAML text, put together from small pieces. Every piece is complete YAML of its own."""
+import os
 import textwrap
+
+from support.ports import free_port
+
+EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "config", "examples")
 
 ROUTER = """\
 name: envoy.filters.http.router
@@ -26,6 +31,16 @@ def bootstrap(admin_port, listeners=(), clusters=(), extra=""):
         "  listeners:" if listeners else "  listeners: []", _items(listeners, 2),
         "  clusters:" if clusters else "  clusters: []", _items(clusters, 2),
         textwrap.dedent(extra).strip("\n"), ""])
+
+
+def quick_start():
+    """config/examples/quickstart.yaml on free ports: its text, the port of its front, that of its admin."""
+    with open(os.path.join(EXAMPLES, "quickstart.yaml"), encoding="utf-8") as f:
+        text = f.read()
+    ports = {old: free_port() for old in (10000, 10001, 10002, 9901)}
+    for old, new in ports.items():
+        text = text.replace(f"port_value: {old} ", f"port_value: {new} ")
+    return text, ports[10000], ports[9901]
 
 
 def cluster(name, *ports, extra=""):

@@ -23,14 +23,17 @@ class Proxy:
     Leaving it sends SIGTERM and demands exit code 0, so that a sanitizer's report or a crash at the end fails the test.
     """
 
-    def __init__(self, config, admin_port, *flags, concurrency=1, drain_s=2, env=None, expect_exit=0, nofile=None):
+    def __init__(self, config, admin_port, *flags, concurrency=1, drain_s=2, env=None, expect_exit=0, nofile=None,
+                 wrapper=(), binary=BINARY):
         self.admin_port = admin_port
         self._expect_exit = expect_exit
         folder = tempfile.mkdtemp(prefix="millrace-test-")
         path = os.path.join(folder, "config.yaml")
         with open(path, "w", encoding="utf-8") as f:
             f.write(config)
-        command = [BINARY, "-c", path, "--concurrency", str(concurrency), "--drain-time-s", str(drain_s), *flags]
+        os.chmod(folder, 0o755)  # for a wrapper that runs it as somebody else
+        command = [*wrapper, binary, "-c", path, "--concurrency", str(concurrency), "--drain-time-s", str(drain_s),
+                   *flags]
         if nofile is not None:
             command = ["prlimit", f"--nofile={nofile}:{nofile}", *command]
         self.process = Process(command, env=env, folder=folder)
@@ -140,9 +143,9 @@ class Outcome:
         return self.out + self.err
 
 
-def run(*flags, timeout_s=60.0, wrapper=()):
+def run(*flags, timeout_s=60.0, wrapper=(), binary=BINARY):
     """Runs the daemon to its end; `wrapper` is a command that runs it."""
-    done = subprocess.run([*wrapper, BINARY, *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    done = subprocess.run([*wrapper, binary, *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=timeout_s, check=False)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
