@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "config/config_dump.h"
 #include "config/loader.h"
 #include "config/translate.h"
 #include "fuzz/check.h"
@@ -30,7 +31,7 @@ void translate(std::string_view text) {
   context.store = &store;
   const auto made = millrace::config::load_snapshot({"", std::string(text), false}, context);
   FUZZ_CHECK((made.snapshot == nullptr) == (made.errors != 0), made.messages);
-  if (made.snapshot != nullptr) FUZZ_CHECK(!made.snapshot->config_dump_json().empty(), made.messages);
+  if (made.snapshot != nullptr) FUZZ_CHECK(!made.snapshot->config_dump->text().empty(), made.messages);
 }
 
 }  // namespace

@@ -8,6 +8,8 @@ from support import configs, upstream
 from support.case import ProxyCase
 from support.http1 import Client, get
 
+CLUSTERS = 10000
+
 
 class AdminTest(ProxyCase):
     def test_pages_answer(self):
@@ -149,6 +151,55 @@ class AdminTest(ProxyCase):
         text = json.dumps(self.http_to(self.upstream(upstream.answer())).admin_json("/config_dump"))
         for part in ("type.googleapis.com/envoy.admin.v3.BootstrapConfigDump", "http_connection_manager", '"up"'):
             self.assertIn(part, text)
+
+    def test_config_dump_of_one_resource_by_name_and_mask(self):
+        proxy = self.http(configs.direct(), clusters=[configs.cluster(name, 1) for name in ("a1", "a2", "b")])
+
+        def dump(query):
+            return proxy.admin_json("/config_dump?" + query).get("configs", [])
+        names = [c["cluster"]["name"] for c in dump("resource=static_clusters&name_regex=a.&mask=cluster.name")]
+        self.assertEqual(names, ["a1", "a2"])
+        self.assertNotIn("load_assignment", dump("resource=static_clusters&mask=cluster.name")[0]["cluster"])
+        self.assertEqual([c["@type"].rpartition(".")[2] for c in dump("mask=static_listeners")],
+                         ["ListenersConfigDump"])
+        for query, status, text in (
+                ("resource=bootstrap", 400, "bootstrap is not a repeated field. Use ?mask=bootstrap to get only this"),
+                ("resource=static_clusters&mask=cluster.x", 400, "could not be successfully used"),
+                ("mask=x", 400, "could not be successfully applied to any configs"),
+                ("name_regex=(", 400, "Error while parsing name_regex from ("),
+                ("resource=x", 404, "x not found in config dump")):
+            with self.subTest(query):
+                answer = proxy.admin("/config_dump?" + query)
+                self.assertEqual(answer[0], status)
+                self.assertIn(text, answer[1])
+
+    def test_a_long_config_dump_does_not_stall_ready(self):
+        proxy = self.http(configs.direct(), clusters=[configs.cluster(f"c{i}", 1) for i in range(CLUSTERS)])
+        done = threading.Event()
+        dumps = []
+
+        def dump():
+            dumps.append(proxy.admin("/config_dump"))
+            done.set()
+        dumper = threading.Thread(target=dump)
+        took = []
+        client = self.client(proxy.admin_port)
+        client.request(target="/ready")
+        dumper.start()
+        try:
+            while not done.is_set():
+                start = time.monotonic()
+                self.assertEqual(client.request(target="/ready").status, 200)
+                took.append(time.monotonic() - start)
+        finally:
+            dumper.join()
+        self.assertEqual(dumps[0][0], 200)
+        self.assertEqual(len(json.loads(dumps[0][1])["configs"][1]["static_clusters"]), CLUSTERS)
+        # The whole takes most of a second; made in one piece, /ready would answer a few times at most.
+        self.assertGreater(len(took), 20)
+        self.assertLess(sorted(took)[len(took) // 2], 0.1)
+        print(f"/ready while a dump is under way: {len(took)} answers, median "
+              f"{sorted(took)[len(took) // 2] * 1e3:.1f} ms, slowest {max(took) * 1e3:.1f} ms")
 
     def test_logging_levels(self):
         proxy = self.http(configs.direct())

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "admin/exchange.h"
 #include "base/clock.h"
 #include "base/result.h"
 #include "net/address.h"
@@ -81,8 +82,8 @@ struct AdminContext {
   std::function<std::shared_ptr<const upstream::ClusterSet>()> clusters = {};
   std::function<std::vector<ListenerStatus>()> listeners = {};
   std::function<std::vector<RuntimeLayer>()> runtime = {};  // lowest first
-  // JSON of admin.v3.ConfigDump. kInvalidArgument and kUnsupported become 400, kNotFound 404.
-  std::function<base::Result<std::string>(const ConfigDumpQuery&)> config_dump = {};
+  // JSON of admin.v3.ConfigDump. kInvalidArgument becomes 400, kNotFound 404.
+  std::function<base::Result<std::unique_ptr<Body>>(const ConfigDumpQuery&)> config_dump = {};
 
   std::function<void(const DrainRequest&)> drain_listeners = {};
   std::function<void(bool fail)> healthcheck_fail = {};

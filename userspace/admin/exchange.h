@@ -53,20 +53,4 @@ struct Response {
   }
 };
 
-// A text that exists already, sent a slice at a time.
-class TextBody final : public Body {
- public:
-  explicit TextBody(std::string text) : text_(std::move(text)) {}
-  bool next(base::Buffer& out) override {
-    const std::string_view slice = std::string_view(text_).substr(at_, kSliceBytes);
-    out.append(slice);
-    at_ += slice.size();
-    return at_ < text_.size();
-  }
-
- private:
-  const std::string text_;
-  size_t at_ = 0;
-};
-
 }  // namespace millrace::admin

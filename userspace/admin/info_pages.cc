@@ -141,17 +141,17 @@ Response answer_certs(const Request&, AdminContext&) {
 Response answer_config_dump(const Request& request, AdminContext& context) {
   if (!context.config_dump) return Response::make(501, "There is no configuration to show.\n");
   const Query& query = request.query;
-  base::Result<std::string> dump = context.config_dump(
+  base::Result<std::unique_ptr<Body>> dump = context.config_dump(
       {query.value("resource"), query.value("mask"), query.value("name_regex"), query.has("include_eds")});
   if (!dump.ok()) {
     const base::ErrorCode code = dump.error().code;
-    const bool asked_badly = code == base::ErrorCode::kInvalidArgument || code == base::ErrorCode::kUnsupported;
+    const bool asked_badly = code == base::ErrorCode::kInvalidArgument;
     return Response::make(asked_badly ? 400 : code == base::ErrorCode::kNotFound ? 404 : 500,
                           dump.error().what + "\n");
   }
   Response response;
   response.content_type = kJsonType;
-  response.body = std::make_unique<TextBody>(std::move(*dump));
+  response.body = std::move(*dump);
   return response;
 }
 

@@ -11,9 +11,9 @@ namespace {
 
 constexpr PageParameter kFormat[] = {{"format", "form of the answer", "text|json"}};
 constexpr PageParameter kConfigDump[] = {
-    {"resource", "the part to show, a repeated field of the dump", ""},
-    {"mask", "fields to show, as a field mask", ""},
-    {"name_regex", "show what has a name that matches only", ""},
+    {"resource", "show one list only: static_clusters, static_listeners or static_route_configs", ""},
+    {"mask", "fields to show: of the items of a resource (cluster.name), else of the whole parts (bootstrap)", ""},
+    {"name_regex", "show only resources whose whole name this RE2 expression matches", ""},
     {"include_eds", "show endpoints as well", ""},
 };
 constexpr PageParameter kLogging[] = {
@@ -37,6 +37,8 @@ constexpr PageParameter kStats[] = {
 constexpr PageParameter kPrometheus[] = {
     {"usedonly", "only what was ever written", ""},
     {"filter", "only names in which this RE2 expression is found", ""},
+    {"histogram_buckets", "histograms as buckets since the start, or as quantiles of the last interval",
+     "cumulative|summary"},
     {"text_readouts", "show text readouts, as gauges of value 0", ""},
 };
 

@@ -96,8 +96,9 @@ base::Result<void> read_buckets(const Query& query, RenderOptions& options, bool
   const std::optional<std::string> wanted = query.value("histogram_buckets");
   if (!wanted) return {};
   if (prometheus) {
-    if (*wanted == "cumulative") return {};
-    return invalid("for Prometheus, histogram_buckets can be cumulative only");
+    options.summaries = *wanted == "summary";
+    if (options.summaries || *wanted == "cumulative") return {};
+    return invalid("for Prometheus, histogram_buckets is one of cumulative, summary");
   }
   for (const auto& [name, buckets] : kBuckets) {
     if (name != *wanted) continue;
@@ -151,7 +152,7 @@ Response answer_stats(const Request& request, AdminContext& context) {
   const std::string format = request.query.value("format").value_or("text");
   static constexpr std::string_view kFormats[] = {"text", "json", "prometheus", "html"};
   if (std::find(std::begin(kFormats), std::end(kFormats), format) == std::end(kFormats))
-    return Response::make(400, "format is one of text, json, prometheus, html\n");
+    return Response::make(400, "format is one of text, json, prometheus, html (active-html is not there yet)\n");
   return answer(request, context, format);
 }
 

@@ -1,21 +1,19 @@
 #include "config/config_dump.h"
 
+#include <fmt/format.h>
 #include <google/protobuf/descriptor.h>
-#include <google/protobuf/descriptor.pb.h>
-#include <google/protobuf/message.h>
+#include <google/protobuf/field_mask.pb.h>
 #include <google/protobuf/timestamp.pb.h>
-#include <google/protobuf/unknown_field_set.h>
-#include <google/protobuf/util/json_util.h>
-#include <google/protobuf/util/type_resolver.h>
-#include <google/protobuf/util/type_resolver_util.h>
+#include <google/protobuf/util/field_mask_util.h>
 #include <malloc.h>
+#include <re2/re2.h>
 
-#include <memory>
-#include <unordered_map>
+#include <map>
+#include <vector>
 
 #include "base/assert.h"
-#include "base/log.h"
 #include "config/api_pool.h"
+#include "config/wire_json.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 
@@ -23,199 +21,277 @@ namespace millrace::config {
 
 namespace pb = google::protobuf;
 using envoy::config::bootstrap::v3::Bootstrap;
+using envoy::config::listener::v3::Filter;
+using envoy::config::listener::v3::FilterChain;
+using envoy::config::listener::v3::Listener;
 using envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 
 namespace {
 
-constexpr const char* kTypeUrlPrefix = "type.googleapis.com";
-constexpr const char* kRedacted = "[redacted]";
-constexpr int kSensitive = 76569463;  // the extension udpa.annotations.sensitive of FieldOptions
+constexpr std::string_view kAny = "google.protobuf.Any";
+constexpr const char* kBootstrap = "envoy.config.bootstrap.v3.Bootstrap";
 
-// Any within Any within ...: more than the table of supported fields lets through.
-constexpr int kDepthMax = 64;
+const pb::Descriptor& type_of(const std::string& name) {
+  const pb::Descriptor* type = ApiPool::get().find_message(name);
+  MILLRACE_ASSERT(type != nullptr);
+  return *type;
+}
 
-// Blanks sensitive fields, and names types as the JSON printer looks them up.
-class Redaction {
+std::string packed(const std::string& type, std::string_view value) {
+  std::string any;
+  append_wire(any, 1, std::string(kTypeUrlPrefix) + "/" + type);
+  append_wire(any, 2, value);
+  return any;
+}
+
+base::Error bad_request(std::string what) {
+  return {base::ErrorCode::kInvalidArgument, base::Side::kDownstream, 0, std::move(what)};
+}
+
+// A google.protobuf.FieldMask, applied to messages in their wire form.
+class Mask {
  public:
-  // sensitive: the field that holds the message is, so that all of it is.
-  void message(pb::Message& message, bool sensitive, int depth);
+  explicit Mask(const std::string& text) {
+    pb::util::FieldMaskUtil::FromString(text, &mask_);
+    for (const std::string& path : mask_.paths()) tree_.add(path);
+  }
+
+  std::string to_string() const { return mask_.DebugString(); }
+  // Whether every path leads somewhere. Within the Any of a resource: to a field of what it holds.
+  bool fits(const pb::Descriptor& type, const pb::Descriptor* in_any) const {
+    for (const std::string& path : mask_.paths()) {
+      const pb::Descriptor* within = &type;
+      std::string rest = path;
+      const size_t dot = path.find('.');
+      if (dot != std::string::npos && in_any != nullptr && is_any(type.FindFieldByName(path.substr(0, dot)))) {
+        within = in_any;
+        rest = path.substr(dot + 1);
+      }
+      if (!pb::util::FieldMaskUtil::GetFieldDescriptors(within, rest, nullptr)) return false;
+    }
+    return true;
+  }
+  std::string trimmed(const pb::Descriptor& type, std::string_view wire) const {
+    return tree_.empty() ? std::string(wire) : tree_.trimmed(type, wire);
+  }
 
  private:
-  void any(pb::Message& any, bool sensitive, int depth);
-  void text(pb::Message& message, const pb::FieldDescriptor& field);
-  bool is_sensitive(const pb::FieldDescriptor& field);
-  std::unordered_map<const pb::FieldDescriptor*, bool> known_;
+  class Tree {
+   public:
+    bool empty() const { return children_.empty(); }
+    void add(std::string_view path) {
+      const size_t dot = path.find('.');
+      const auto [child, fresh] = children_.try_emplace(std::string(path.substr(0, dot)));
+      if (dot == std::string_view::npos) {
+        child->second.children_.clear();
+      } else if (fresh || !child->second.empty()) {
+        child->second.add(path.substr(dot + 1));
+      }
+    }
+    std::string trimmed(const pb::Descriptor& type, std::string_view wire) const {
+      std::string out;
+      for (const WireField& from : wire_fields(wire)) {
+        const pb::FieldDescriptor* field = type.FindFieldByNumber(from.number);
+        const auto child = field == nullptr ? children_.end() : children_.find(field->name());
+        if (child == children_.end()) continue;
+        if (child->second.empty()) {
+          out += from.bytes;
+        } else if (is_any(field)) {
+          append_wire(out, from.number, child->second.trimmed_any(from.value));
+        } else {
+          append_wire(out, from.number, child->second.trimmed(*field->message_type(), from.value));
+        }
+      }
+      return out;
+    }
+
+   private:
+    std::string trimmed_any(std::string_view any) const {
+      const pb::Descriptor* held = ApiPool::get().find_message_by_url(wire_value(any, 1));
+      MILLRACE_ASSERT(held != nullptr);
+      return packed(held->full_name(), trimmed(*held, wire_value(any, 2)));
+    }
+    std::map<std::string, Tree, std::less<>> children_;  // none: all of the field
+  };
+
+  static bool is_any(const pb::FieldDescriptor* field) {
+    return field != nullptr && field->message_type() != nullptr && field->message_type()->full_name() == kAny;
+  }
+
+  pb::FieldMask mask_;
+  Tree tree_;
 };
 
-// From the wire form: whether the extension is linked makes no difference.
-bool Redaction::is_sensitive(const pb::FieldDescriptor& field) {
-  const auto [it, fresh] = known_.emplace(&field, false);
-  if (!fresh) return it->second;
-  pb::UnknownFieldSet options;
-  const std::string bytes = field.options().SerializeAsString();
-  if (bytes.empty() || !options.ParseFromString(bytes)) return false;
-  for (int i = 0; i < options.field_count(); ++i) {
-    const pb::UnknownField& option = options.field(i);
-    if (option.number() == kSensitive && option.type() == pb::UnknownField::TYPE_VARINT)
-      it->second = option.varint() != 0;
-  }
-  return it->second;
-}
+// A message of the dump: one field that is the bootstrap, or a list of resources.
+struct Part {
+  std::string type;      // within envoy.admin.v3
+  std::string field;     // the list, or the bootstrap
+  std::string resource;  // the field of an item that holds the resource, as an Any
+  std::string resource_type;
+  std::vector<std::string_view> (*find)(std::string_view bootstrap);
 
-void Redaction::text(pb::Message& message, const pb::FieldDescriptor& field) {
-  const pb::Reflection& reflection = *message.GetReflection();
-  if (field.cpp_type() != pb::FieldDescriptor::CPPTYPE_STRING) return reflection.ClearField(&message, &field);
-  if (!field.is_repeated()) return reflection.SetString(&message, &field, kRedacted);
-  for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
-    reflection.SetRepeatedString(&message, &field, i, kRedacted);
-  }
-}
+  const pb::Descriptor& descriptor() const { return type_of("envoy.admin.v3." + type); }
+  bool is_list() const { return !resource.empty(); }
+};
 
-void Redaction::any(pb::Message& any, bool sensitive, int depth) {
-  const pb::Reflection& reflection = *any.GetReflection();
-  const pb::FieldDescriptor* url = any.GetDescriptor()->FindFieldByName("type_url");
-  const pb::FieldDescriptor* value = any.GetDescriptor()->FindFieldByName("value");
-  const pb::Descriptor* type = ApiPool::get().find_message_by_url(reflection.GetString(any, url));
-  if (type == nullptr) return;
-  const std::unique_ptr<pb::Message> content = ApiPool::get().new_message(*type);
-  if (!content->ParseFromString(reflection.GetString(any, value))) return;
-  message(*content, sensitive, depth + 1);
-  reflection.SetString(&any, url, std::string(kTypeUrlPrefix) + "/" + type->full_name());
-  reflection.SetString(&any, value, content->SerializeAsString());
+std::vector<std::string_view> find_clusters(std::string_view bootstrap) {
+  return wire_values(bootstrap,
+                     {Bootstrap::kStaticResourcesFieldNumber, Bootstrap::StaticResources::kClustersFieldNumber});
 }
-
-void Redaction::message(pb::Message& message, bool sensitive, int depth) {
-  if (depth > kDepthMax) return;
-  if (message.GetDescriptor()->full_name() == "google.protobuf.Any") return any(message, sensitive, depth);
-  const pb::Reflection& reflection = *message.GetReflection();
-  std::vector<const pb::FieldDescriptor*> fields;
-  reflection.ListFields(message, &fields);
-  for (const pb::FieldDescriptor* field : fields) {
-    const bool blank = sensitive || is_sensitive(*field);
-    if (field->cpp_type() != pb::FieldDescriptor::CPPTYPE_MESSAGE) {
-      if (blank && !message.GetDescriptor()->options().map_entry()) text(message, *field);
-      if (blank && message.GetDescriptor()->options().map_entry() && field->name() == "value") text(message, *field);
-    } else if (!field->is_repeated()) {
-      this->message(*reflection.MutableMessage(&message, field), blank, depth + 1);
-    } else {
-      for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
-        this->message(*reflection.MutableRepeatedMessage(&message, field, i), blank, depth + 1);
+std::vector<std::string_view> find_listeners(std::string_view bootstrap) {
+  return wire_values(bootstrap,
+                     {Bootstrap::kStaticResourcesFieldNumber, Bootstrap::StaticResources::kListenersFieldNumber});
+}
+std::vector<std::string_view> find_routes(std::string_view bootstrap) {
+  std::vector<std::string_view> routes;
+  for (const std::string_view listener : find_listeners(bootstrap)) {
+    for (const int chains : {Listener::kFilterChainsFieldNumber, Listener::kDefaultFilterChainFieldNumber}) {
+      for (const std::string_view config :
+           wire_values(listener, {chains, FilterChain::kFiltersFieldNumber, Filter::kTypedConfigFieldNumber})) {
+        if (ApiPool::get().find_message_by_url(wire_value(config, 1)) != HttpConnectionManager::descriptor()) continue;
+        for (const std::string_view route : wire_values(config, {2, HttpConnectionManager::kRouteConfigFieldNumber}))
+          routes.push_back(route);
       }
     }
   }
+  return routes;
 }
 
-// A message of the admin API, which has no generated classes here.
-class Dump {
- public:
-  explicit Dump(const char* name) {
-    const pb::Descriptor* type = ApiPool::get().find_message(name);
-    MILLRACE_ASSERT(type != nullptr);
-    message_ = ApiPool::get().new_message(*type);
-  }
-  const pb::Message& message() const { return *message_; }
+const std::vector<Part>& parts() {
+  static const std::vector<Part> all = {
+      {"BootstrapConfigDump", "bootstrap", "", kBootstrap, nullptr},
+      {"ClustersConfigDump", "static_clusters", "cluster", "envoy.config.cluster.v3.Cluster", &find_clusters},
+      {"ListenersConfigDump", "static_listeners", "listener", "envoy.config.listener.v3.Listener", &find_listeners},
+      {"RoutesConfigDump", "static_route_configs", "route_config", "envoy.config.route.v3.RouteConfiguration",
+       &find_routes},
+  };
+  return all;
+}
 
-  void set_wire(const char* field, const pb::Message& from) {
-    const pb::FieldDescriptor* at = message_->GetDescriptor()->FindFieldByName(field);
-    copy(*message_->GetReflection()->MutableMessage(message_.get(), at), from);
+using Names = std::optional<RE2>;
+
+bool matches(const Names& names, const Part& part, std::string_view resource) {
+  if (!names) return true;
+  const std::string_view name = wire_value(resource, type_of(part.resource_type).FindFieldByName("name")->number());
+  return RE2::FullMatch(re2::StringPiece(name.data(), name.size()), *names);
+}
+
+class Writer {
+ public:
+  Writer(std::string_view bootstrap, std::string_view last_updated, const Names& names)
+      : bootstrap_(bootstrap), last_updated_(last_updated), names_(names) {}
+
+  // A message of the part's type.
+  std::string whole(const Part& part) const {
+    const pb::Descriptor& type = part.descriptor();
+    const int field = type.FindFieldByName(part.field)->number();
+    std::string out;
+    if (part.is_list()) {
+      for (const std::string& item : items(part)) append_wire(out, field, item);
+      return out;
+    }
+    append_wire(out, field, bootstrap_);
+    append_wire(out, type.FindFieldByName("last_updated")->number(), last_updated_);
+    return out;
   }
-  // One more item of a list, whose `resource` is an Any and has its last_updated.
-  void add_resource(const char* list, const char* resource, const pb::Message& from, const pb::Timestamp& updated) {
-    const pb::FieldDescriptor* at = message_->GetDescriptor()->FindFieldByName(list);
-    pb::Message* item = message_->GetReflection()->AddMessage(message_.get(), at);
-    const pb::Descriptor* type = item->GetDescriptor();
-    pack(*item->GetReflection()->MutableMessage(item, type->FindFieldByName(resource)), from);
-    copy(*item->GetReflection()->MutableMessage(item, type->FindFieldByName("last_updated")), updated);
-  }
-  void add_config(const Dump& config) {
-    const pb::FieldDescriptor* at = message_->GetDescriptor()->FindFieldByName("configs");
-    pack(*message_->GetReflection()->AddMessage(message_.get(), at), config.message());
+  std::vector<std::string> items(const Part& part) const {
+    const pb::Descriptor& type = *part.descriptor().FindFieldByName(part.field)->message_type();
+    const int resource = type.FindFieldByName(part.resource)->number();
+    const int updated = type.FindFieldByName("last_updated")->number();
+    std::vector<std::string> all;
+    for (const std::string_view value : part.find(bootstrap_)) {
+      if (!matches(names_, part, value)) continue;
+      std::string& item = all.emplace_back();
+      append_wire(item, resource, packed(part.resource_type, value));
+      append_wire(item, updated, last_updated_);
+    }
+    return all;
   }
 
  private:
-  // Generated and dynamic messages of one type meet in their wire form.
-  static void copy(pb::Message& to, const pb::Message& from) {
-    const bool parsed = to.ParsePartialFromString(from.SerializePartialAsString());
-    MILLRACE_ASSERT(parsed);
-  }
-  static void pack(pb::Message& any, const pb::Message& from) {
-    const pb::Reflection& reflection = *any.GetReflection();
-    const pb::Descriptor& type = *any.GetDescriptor();
-    reflection.SetString(&any, type.FindFieldByName("type_url"),
-                         std::string(kTypeUrlPrefix) + "/" + from.GetDescriptor()->full_name());
-    reflection.SetString(&any, type.FindFieldByName("value"), from.SerializePartialAsString());
-  }
-
-  std::unique_ptr<pb::Message> message_;
+  const std::string_view bootstrap_, last_updated_;
+  const Names& names_;
 };
 
-std::string to_json(const pb::Message& message) {
-  const std::unique_ptr<pb::util::TypeResolver> types(
-      pb::util::NewTypeResolverForDescriptorPool(kTypeUrlPrefix, &ApiPool::get().pool()));
-  pb::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  options.add_whitespace = true;
-  std::string json;
-  const auto status = pb::util::BinaryToJsonString(
-      types.get(), std::string(kTypeUrlPrefix) + "/" + message.GetDescriptor()->full_name(),
-      message.SerializePartialAsString(), &json, options);
-  if (!status.ok()) MILLRACE_LOG(kError, "config", "config_dump: {}", status.ToString());
-  return json;
+base::Result<std::string> whole_dump(const Writer& writer, const std::optional<Mask>& mask) {
+  std::string dump;
+  for (const Part& part : parts()) {
+    std::string message = writer.whole(part);
+    const pb::Descriptor& type = part.descriptor();
+    if (mask && !mask->fits(type, nullptr)) continue;
+    if (mask) message = mask->trimmed(type, message);
+    append_wire(dump, 1, packed(type.full_name(), message));
+  }
+  if (!dump.empty()) return dump;
+  return bad_request(fmt::format("FieldMask {} could not be successfully applied to any configs.", mask->to_string()));
 }
 
-std::string dump(Bootstrap& bootstrap, const pb::Timestamp& updated) {
-  Redaction().message(bootstrap, false, 0);
-  Dump boot("envoy.admin.v3.BootstrapConfigDump");
-  boot.set_wire("bootstrap", bootstrap);
-  boot.set_wire("last_updated", updated);
-  Dump clusters("envoy.admin.v3.ClustersConfigDump");
-  for (const auto& cluster : bootstrap.static_resources().clusters()) {
-    clusters.add_resource("static_clusters", "cluster", cluster, updated);
+base::Result<std::string> resources(const Writer& writer, const std::string& list, const std::optional<Mask>& mask) {
+  for (const Part& part : parts()) {
+    const pb::FieldDescriptor* field = part.descriptor().FindFieldByName(list);
+    if (field == nullptr) continue;
+    if (!field->is_repeated()) {
+      return bad_request(
+          fmt::format("{0} is not a repeated field. Use ?mask={0} to get only this field", field->name()));
+    }
+    std::string dump;
+    if (list != part.field) return dump;  // a list of what is not static: there is none
+    const pb::Descriptor& type = *field->message_type();
+    if (mask && !mask->fits(type, &type_of(part.resource_type)))
+      return bad_request(fmt::format("FieldMask {} could not be successfully used.", mask->to_string()));
+    for (const std::string& item : writer.items(part))
+      append_wire(dump, 1, packed(type.full_name(), mask ? mask->trimmed(type, item) : item));
+    return dump;
   }
-  Dump listeners("envoy.admin.v3.ListenersConfigDump");
-  Dump routes("envoy.admin.v3.RoutesConfigDump");
-  for (const auto& listener : bootstrap.static_resources().listeners()) {
-    listeners.add_resource("static_listeners", "listener", listener, updated);
-    const auto add_routes = [&](const auto& chain) {
-      for (const auto& filter : chain.filters()) {
-        HttpConnectionManager manager;
-        if (!filter.typed_config().template Is<HttpConnectionManager>() || !filter.typed_config().UnpackTo(&manager))
-          continue;
-        routes.add_resource("static_route_configs", "route_config", manager.route_config(), updated);
-      }
-    };
-    for (const auto& chain : listener.filter_chains()) add_routes(chain);
-    if (listener.has_default_filter_chain()) add_routes(listener.default_filter_chain());
-  }
-  Dump all("envoy.admin.v3.ConfigDump");
-  for (const Dump* part : {&boot, &clusters, &listeners, &routes}) all.add_config(*part);
-  return to_json(all.message());
+  return base::Error{base::ErrorCode::kNotFound, base::Side::kDownstream, 0, list + " not found in config dump"};
 }
+
+class DumpText final : public JsonText {
+ public:
+  explicit DumpText(std::string wire) : json_(type_of("envoy.admin.v3.ConfigDump"), std::move(wire)) {}
+  ~DumpText() override { ::malloc_trim(0); }  // the messages took several times what stays
+  bool next(std::string& out) override { return json_.next(out); }
+
+ private:
+  WireJson json_;
+};
 
 }  // namespace
 
-std::function<std::string()> config_dump(const Bootstrap& bootstrap,
-                                         std::chrono::system_clock::time_point last_updated) {
-  const auto since_epoch = last_updated.time_since_epoch();
+ConfigDump::ConfigDump(const Bootstrap& bootstrap, std::chrono::system_clock::time_point last_updated)
+    : bootstrap_(bootstrap.SerializePartialAsString()) {
+  const auto since_epoch = std::chrono::floor<std::chrono::milliseconds>(last_updated.time_since_epoch());
   const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
   pb::Timestamp updated;
   updated.set_seconds(seconds.count());
-  updated.set_nanos(
-      static_cast<int32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch - seconds).count()) *
-      1'000'000);
-  auto wire = std::make_shared<std::string>(bootstrap.SerializePartialAsString());
-  wire->shrink_to_fit();
-  return [wire = std::shared_ptr<const std::string>(std::move(wire)), updated] {
-    std::string json;
-    {
-      Bootstrap again;
-      const bool parsed = again.ParsePartialFromString(*wire);
-      MILLRACE_ASSERT(parsed);
-      json = dump(again, updated);
-    }
-    ::malloc_trim(0);  // the messages took several times what the text does
-    return json;
-  };
+  updated.set_nanos(static_cast<int32_t>((since_epoch - seconds).count()) * 1'000'000);
+  last_updated_ = updated.SerializeAsString();
+}
+
+base::Result<std::unique_ptr<JsonText>> ConfigDump::json(const ConfigDumpQuery& query) const {
+  Names names;
+  if (query.name_regex) {
+    RE2::Options quiet;
+    quiet.set_log_errors(false);
+    names.emplace(*query.name_regex, quiet);
+    if (!names->ok())
+      return bad_request(fmt::format("Error while parsing name_regex from {}: {}", *query.name_regex, names->error()));
+  }
+  std::optional<Mask> mask;
+  if (query.mask) mask.emplace(*query.mask);
+  const Writer writer(bootstrap_, last_updated_, names);
+  base::Result<std::string> wire = query.resource ? resources(writer, *query.resource, mask) : whole_dump(writer, mask);
+  if (!wire.ok()) return wire.error();
+  return std::unique_ptr<JsonText>(std::make_unique<DumpText>(std::move(*wire)));
+}
+
+std::string ConfigDump::text() const {
+  std::string out;
+  const auto json = this->json({});
+  MILLRACE_ASSERT(json.ok());
+  while ((*json)->next(out)) {
+  }
+  return out;
 }
 
 }  // namespace millrace::config

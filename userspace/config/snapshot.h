@@ -1,7 +1,6 @@
 // What the daemon runs on: plain, immutable, made on the main thread from a configuration and shared by all workers.
 // Holds no protobuf. A new configuration is a new Snapshot; what lives on the old one keeps it alive.
 #pragma once
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +14,8 @@
 #include "upstream/cluster.h"
 
 namespace millrace::config {
+
+class ConfigDump;
 
 enum class TrafficDirection : uint8_t { kUnspecified, kInbound, kOutbound };
 
@@ -57,8 +58,7 @@ struct Snapshot {
   Admin admin;
   LocalNode node;
   base::milliseconds stats_flush_interval{5'000};
-  // The configuration as /config_dump shows it: envoy.admin.v3.ConfigDump as JSON, made when asked. Main thread.
-  std::function<std::string()> config_dump_json;
+  std::shared_ptr<const ConfigDump> config_dump;  // the configuration as /config_dump shows it; main thread
   std::vector<RuntimeLayer> runtime_layers;  // of layered_runtime, lowest first
   int64_t connections_max = INT64_MAX;       // runtime key overload.global_downstream_max_connections
 };

@@ -75,7 +75,7 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
   }
   note_unread_runtime_keys();
   if (diagnostics_.errors() != errors_before) return nullptr;
-  to->config_dump_json = config_dump(from, std::chrono::system_clock::now());
+  to->config_dump = std::make_shared<const ConfigDump>(from, std::chrono::system_clock::now());
   return to;
 }
 

@@ -8,6 +8,7 @@
 
 #include "admin/server.h"
 #include "base/log.h"
+#include "config/config_dump.h"
 #include "config/loader.h"
 #include "config/support.h"
 #include "config/translate.h"
@@ -66,6 +67,22 @@ int print_validation(const config::LoadedSnapshot& loaded) {
   std::cout << "configuration OK\n";
   return 0;
 }
+
+// A piece of the dump in each turn.
+class ConfigDumpBody final : public admin::Body {
+ public:
+  explicit ConfigDumpBody(std::unique_ptr<config::JsonText> json) : json_(std::move(json)) {}
+  bool next(base::Buffer& out) override {
+    piece_.clear();
+    const bool more = json_->next(piece_);
+    out.append(piece_);
+    return more;
+  }
+
+ private:
+  const std::unique_ptr<config::JsonText> json_;
+  std::string piece_;
+};
 
 class Daemon {
  public:
@@ -129,12 +146,10 @@ class Daemon {
         layers.push_back({layer.name, layer.values});
       return layers;
     };
-    context_.config_dump = [this](const admin::ConfigDumpQuery& query) -> base::Result<std::string> {
-      if (query.mask || query.resource || query.name_regex) {
-        return base::Error{base::ErrorCode::kUnsupported, base::Side::kInternal, 0,
-                           "resource, mask and name_regex are not supported yet: ask for the whole dump"};
-      }
-      return server_.snapshot().config_dump_json();
+    context_.config_dump = [this](const admin::ConfigDumpQuery& query) -> base::Result<std::unique_ptr<admin::Body>> {
+      auto json = server_.snapshot().config_dump->json({query.resource, query.mask, query.name_regex});
+      if (!json.ok()) return json.error();
+      return std::unique_ptr<admin::Body>(std::make_unique<ConfigDumpBody>(std::move(*json)));
     };
     context_.drain_listeners = [this](const admin::DrainRequest& request) {
       server_.drain_listeners(request.inbound_only ? server::Server::DrainScope::kInboundOnly

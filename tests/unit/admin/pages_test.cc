@@ -160,7 +160,8 @@ TEST_F(AdminStatsTest, RefusesWhatItDoesNotUnderstand) {
   EXPECT_EQ(get("/stats?type=Numbers").status, 400u);
   EXPECT_EQ(get("/stats?format=xml").status, 400u);
   EXPECT_EQ(get("/stats?histogram_buckets=round").status, 400u);
-  EXPECT_EQ(get("/stats/prometheus?histogram_buckets=summary").status, 400u);
+  EXPECT_EQ(get("/stats/prometheus?histogram_buckets=disjoint").status, 400u);
+  EXPECT_EQ(get("/stats/prometheus?histogram_buckets=detailed").status, 400u);
 }
 
 TEST_F(AdminStatsTest, JsonIsAnArrayOfNamesAndValues) {
@@ -174,6 +175,19 @@ TEST_F(AdminStatsTest, PrometheusHasTwoPaths) {
   const std::string line = "envoy_cluster_upstream_cx_total{envoy_cluster_name=\"up<1>\"} 3\n";
   EXPECT_TRUE(contains(get("/stats/prometheus").body, line));
   EXPECT_TRUE(contains(get("/stats?format=prometheus").body, line));
+}
+
+TEST_F(AdminStatsTest, PrometheusShowsHistogramsAsBucketsOrSummaries) {
+  block_->worker(0).record(stats::cluster::kUpstreamRqTime, 1);
+  const std::string type = "# TYPE envoy_cluster_upstream_rq_time ";
+  EXPECT_TRUE(contains(get("/stats/prometheus").body, type + "histogram\n"));
+  EXPECT_TRUE(contains(get("/stats/prometheus?histogram_buckets=cumulative").body, type + "histogram\n"));
+  for (const char* target : {"/stats/prometheus?histogram_buckets=summary",
+                             "/stats?format=prometheus&histogram_buckets=summary"}) {
+    const std::string body = get(target).body;
+    EXPECT_TRUE(contains(body, type + "summary\n"));
+    EXPECT_FALSE(contains(body, "_bucket{"));
+  }
 }
 
 TEST_F(AdminStatsTest, HtmlIsEscaped) {
@@ -266,13 +280,29 @@ TEST_F(AdminTest, ListenersWithTheirAddresses) {
     {"name":"local","local_address":{"pipe":{"path":"/run/x.sock"}}}]})"));
 }
 
+// A text that exists already, sent a slice at a time.
+class TextBody final : public Body {
+ public:
+  explicit TextBody(std::string text) : text_(std::move(text)) {}
+  bool next(base::Buffer& out) override {
+    const std::string_view slice = std::string_view(text_).substr(at_, kSliceBytes);
+    out.append(slice);
+    at_ += slice.size();
+    return at_ < text_.size();
+  }
+
+ private:
+  const std::string text_;
+  size_t at_ = 0;
+};
+
 TEST_F(AdminTest, ConfigDumpPassesItsParametersOn) {
   ConfigDumpQuery asked;
-  context_.config_dump = [&](const ConfigDumpQuery& query) -> base::Result<std::string> {
+  context_.config_dump = [&](const ConfigDumpQuery& query) -> base::Result<std::unique_ptr<Body>> {
     asked = query;
-    if (query.mask) return base::Error{base::ErrorCode::kUnsupported, base::Side::kDownstream, 0, "no masks here"};
+    if (query.mask) return base::Error{base::ErrorCode::kInvalidArgument, base::Side::kDownstream, 0, "no masks here"};
     if (query.resource == "nowhere") return base::Error{base::ErrorCode::kNotFound, base::Side::kDownstream, 0, "none"};
-    return std::string(300000, ' ') + "{}";
+    return std::unique_ptr<Body>(std::make_unique<TextBody>(std::string(300000, ' ') + "{}"));
   };
   const Answer dump = get("/config_dump?include_eds&resource=&name_regex=a%2Bb");
   EXPECT_EQ(dump.headers.at("content-type"), "application/json");

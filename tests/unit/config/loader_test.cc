@@ -9,6 +9,7 @@
 
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "unit/config/quick_start.h"
 
 namespace millrace::config {
 namespace {
@@ -24,46 +25,6 @@ Loaded load(std::string_view yaml, const LoadOptions& options = {}) {
 std::string complaints(std::string_view yaml, const LoadOptions& options = {}) {
   return load(yaml, options).diagnostics().to_string();
 }
-
-constexpr std::string_view kQuickStart = R"(admin:
-  access_log_path: /tmp/admin_access.log
-  address:
-    socket_address: { address: 127.0.0.1, port_value: 9901 }
-static_resources:
-  listeners:
-  - name: listener_0
-    address:
-      socket_address: { address: 127.0.0.1, port_value: 10000 }
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: ingress_http
-          codec_type: AUTO
-          route_config:
-            name: local_route
-            virtual_hosts:
-            - name: local_service
-              domains: ["*"]
-              routes:
-              - match: { prefix: "/" }
-                route: { cluster: some_service }
-          http_filters:
-          - name: envoy.filters.http.router
-  clusters:
-  - name: some_service
-    connect_timeout: 0.25s
-    type: STATIC
-    lb_policy: ROUND_ROBIN
-    load_assignment:
-      cluster_name: some_service
-      endpoints:
-      - lb_endpoints:
-        - endpoint:
-            address:
-              socket_address: { address: 127.0.0.1, port_value: 1234 }
-)";
 
 Hcm hcm_of(const Loaded& loaded) {
   Hcm hcm;
@@ -95,18 +56,18 @@ TEST(Loader, KnowsWhereEveryFieldWasWritten) {
   const std::string hcm = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.";
   EXPECT_EQ(line(hcm + "stat_prefix"), 15u);
   EXPECT_EQ(line(hcm + "route_config.virtual_hosts[0].domains[0]"), 21u);
-  EXPECT_EQ(line(hcm + "route_config.virtual_hosts[0].routes[0].route.cluster"), 24u);
+  EXPECT_EQ(line(hcm + "route_config.virtual_hosts[0].routes[0].route.cluster"), 25u);
   EXPECT_EQ(loaded.position_of(hcm + "route_config.virtual_hosts[0].domains[0]").column, 25);
 }
 
 TEST(Loader, FindsTheLongestKnownPrefixOfAPath) {
   Loaded loaded = load(kQuickStart);
-  EXPECT_EQ(loaded.position_of("static_resources.clusters[0].circuit_breakers.thresholds[3]").line, 28u);
-  EXPECT_EQ(loaded.position_of("static_resources.clusters[9]").line, 27u);
+  EXPECT_EQ(loaded.position_of("static_resources.clusters[0].health_checks[3]").line, 36u);
+  EXPECT_EQ(loaded.position_of("static_resources.clusters[9]").line, 35u);
   EXPECT_EQ(loaded.position_of("no_such_field").line, 1u);
   loaded.diagnostics().error("static_resources.clusters[0].lb_policy", "not that one", "take another");
   EXPECT_EQ(loaded.diagnostics().to_string(),
-            "envoy.yaml:31:16: static_resources.clusters[0].lb_policy: not that one; take another\n");
+            "envoy.yaml:39:16: static_resources.clusters[0].lb_policy: not that one; take another\n");
   EXPECT_FALSE(loaded.ok());
 }
 
@@ -176,7 +137,7 @@ TEST(Loader, KeepsThePlacesOfBothSidesOfAMerge) {
     diagnostics.error(path, "x");
     return diagnostics.to_string();
   };
-  EXPECT_THAT(complaint_at("static_resources.clusters[0].name"), HasSubstr("envoy.yaml:28:11:"));
+  EXPECT_THAT(complaint_at("static_resources.clusters[0].name"), HasSubstr("envoy.yaml:36:11:"));
   EXPECT_THAT(complaint_at("static_resources.clusters[1].name"), HasSubstr("--config-yaml:3:21:"));
   EXPECT_THAT(complaint_at("admin.address.socket_address.port_value"), HasSubstr("--config-yaml:1:62:"));
   EXPECT_THAT(complaint_at("admin.access_log_path"), HasSubstr("envoy.yaml:2:20:"));

@@ -2,10 +2,9 @@
 
 #include <cstdio>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
-#include "config/config_dump.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "unit/config/quick_start.h"
 #include "unit/config/translated.h"
 
 namespace millrace::config {
@@ -15,61 +14,6 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Pair;
-
-// The configuration most tutorials start with, the router by its name only.
-constexpr std::string_view kQuickStart = R"(admin:
-  access_log_path: /tmp/admin_access.log
-  address:
-    socket_address: { address: 127.0.0.1, port_value: 9901 }
-static_resources:
-  listeners:
-  - name: listener_0
-    address:
-      socket_address: { address: 127.0.0.1, port_value: 10000 }
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: ingress_http
-          codec_type: AUTO
-          route_config:
-            name: local_route
-            virtual_hosts:
-            - name: local_service
-              domains: ["*"]
-              routes:
-              - match: { prefix: "/service" }
-                route:
-                  cluster: some_service
-                  retry_policy:
-                    retry_on: 5xx,gateway-error
-                    num_retries: 3
-                    retry_host_predicate:
-                    - name: envoy.retry_host_predicates.previous_hosts
-              - match: { prefix: "/static" }
-                route: { cluster: some_service, prefix_rewrite: "/" }
-          http_filters:
-          - name: envoy.filters.http.router
-  clusters:
-  - name: some_service
-    connect_timeout: 0.25s
-    type: STATIC
-    lb_policy: ROUND_ROBIN
-    circuit_breakers:
-      thresholds:
-      - priority: HIGH
-        max_connections: 100
-        max_pending_requests: 200
-        max_requests: 300
-    load_assignment:
-      cluster_name: some_service
-      endpoints:
-      - lb_endpoints:
-        - endpoint:
-            address:
-              socket_address: { address: 127.0.0.1, port_value: 1234 }
-)";
 
 std::string replaced(std::string_view text, std::string_view what, std::string_view by) {
   std::string out(text);
@@ -233,53 +177,6 @@ TEST(Runtime, RefusesListsAndTwoLayersOfAName) {
   TestConfig config;
   config.bootstrap["layered_runtime"] = "{layers: [{name: a, static_layer: {}}, {name: a, static_layer: {}}]}";
   EXPECT_THAT(Translated(config).messages(), HasSubstr("layers[1].name: layer 'a' is there twice"));
-}
-
-// ---- /config_dump
-
-TEST(ConfigDump, HasTheShapeThatToolsRead) {
-  const Translated t{std::string(kQuickStart)};
-  ASSERT_TRUE(t.ok()) << t.messages();
-  const nlohmann::json dump = nlohmann::json::parse(t.snapshot().config_dump_json());
-  const auto& configs = dump.at("configs");
-  ASSERT_EQ(configs.size(), 4u);
-  const std::string url = "type.googleapis.com/envoy.admin.v3.";
-  EXPECT_EQ(configs[0]["@type"], url + "BootstrapConfigDump");
-  EXPECT_EQ(configs[0]["bootstrap"]["admin"]["access_log_path"], "/tmp/admin_access.log");
-  EXPECT_EQ(configs[1]["@type"], url + "ClustersConfigDump");
-  EXPECT_EQ(configs[1]["static_clusters"][0]["cluster"]["name"], "some_service");
-  EXPECT_EQ(configs[2]["@type"], url + "ListenersConfigDump");
-  EXPECT_EQ(
-      configs[2]["static_listeners"][0]["listener"]["filter_chains"][0]["filters"][0]["typed_config"]["stat_prefix"],
-      "ingress_http");
-  EXPECT_EQ(configs[3]["@type"], url + "RoutesConfigDump");
-  EXPECT_EQ(configs[3]["static_route_configs"][0]["route_config"]["name"], "local_route");
-  for (const auto& config : {configs[0], configs[1]["static_clusters"][0], configs[3]["static_route_configs"][0]}) {
-    EXPECT_THAT(config["last_updated"].get<std::string>(), testing::EndsWith("Z"));
-  }
-}
-
-TEST(ConfigDump, RedactsWhatTheApiMarksAsSensitive) {
-  // TLS is refused at load; the dump must not depend on that.
-  const Loaded loaded = load_bootstrap_text(R"(
-static_resources:
-  clusters:
-  - name: a
-    connect_timeout: 1s
-    transport_socket:
-      name: tls
-      typed_config:
-        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-        common_tls_context:
-          tls_certificates:
-          - certificate_chain: {inline_string: seen}
-            private_key: {inline_string: hidden}
-            password: {filename: hidden}
-)",
-                                            "a.yaml", ConfigFormat::kYaml);
-  const std::string json = config_dump(loaded.bootstrap(), {})();
-  EXPECT_THAT(json, AllOf(HasSubstr("\"seen\""), HasSubstr("[redacted]"), testing::Not(HasSubstr("hidden"))));
-  EXPECT_THAT(json, HasSubstr("1970-01-01T00:00:00Z"));
 }
 
 }  // namespace
