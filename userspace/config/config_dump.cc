@@ -90,7 +90,7 @@ class Mask {
     }
     std::string trimmed(const pb::Descriptor& type, std::string_view wire) const {
       std::string out;
-      for (const WireField& from : wire_fields(wire)) {
+      for (WireField from; next_wire_field(wire, from);) {
         const pb::FieldDescriptor* field = type.FindFieldByNumber(from.number);
         const auto child = field == nullptr ? children_.end() : children_.find(field->name());
         if (child == children_.end()) continue;

@@ -15,6 +15,8 @@ struct WireField {
   bool delimited = false;
 };
 
+// Takes the field at the front of what is left of a message. False: there is none, or what is left is no field.
+bool next_wire_field(std::string_view& rest, WireField& field);
 // In their order; of bytes that are no message, what comes before the break.
 std::vector<WireField> wire_fields(std::string_view message);
 // What messages hold at a path of length-delimited fields, each of which may be repeated.

@@ -58,7 +58,7 @@ bool is_plain(const pb::Descriptor& type) {
 // Whether a reader would take every field as it stands: none replaces or is merged with an earlier one.
 bool is_final(const pb::Descriptor& type, std::string_view wire) {
   std::unordered_set<const void*> seen;
-  for (const WireField& from : wire_fields(wire)) {
+  for (WireField from; next_wire_field(wire, from);) {
     const pb::FieldDescriptor* field = type.FindFieldByNumber(from.number);
     if (field == nullptr || field->is_repeated()) continue;
     const void* place = field;
