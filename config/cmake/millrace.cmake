@@ -55,3 +55,30 @@ function(millrace_unit_tests room)
   add_test(NAME unit_${room} COMMAND unit_${room} --gtest_brief=1)
   set_tests_properties(unit_${room} PROPERTIES TIMEOUT 300 LABELS unit SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
 endfunction()
+
+find_program(MILLRACE_BPF_CLANG NAMES clang clang-14 clang-15 clang-16 REQUIRED)
+find_program(MILLRACE_BPFTOOL bpftool PATHS /usr/sbin /usr/local/sbin REQUIRED)
+
+# millrace_bpf(<name>): compiles <name>.bpf.c of the folder for the BPF target and generates skel/<name>.skel.h, which
+# carries the object's bytes. Target millrace_bpf_<name>. No compile option of the daemon reaches it, so every preset,
+# sanitizers included, loads the same programs.
+function(millrace_bpf name)
+  set(source ${CMAKE_CURRENT_SOURCE_DIR}/${name}.bpf.c)
+  set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}.bpf.o)
+  set(skeleton ${CMAKE_BINARY_DIR}/bpf/skel/${name}.skel.h)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/bpf/skel)
+  # The BPF target does not know the host's multiarch folder, where <asm/types.h> is.
+  add_custom_command(
+    OUTPUT ${object}
+    COMMAND ${MILLRACE_BPF_CLANG} -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror
+            -I${CMAKE_SOURCE_DIR}/include -I${CMAKE_SOURCE_DIR}/bpf
+            -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
+            -MD -MT ${object} -MF ${object}.d -c ${source} -o ${object}
+    DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "BPF ${name}")
+  add_custom_command(
+    OUTPUT ${skeleton}
+    COMMAND sh -c "\"$1\" gen skeleton \"$2\" name ${name}_bpf > \"$3.new\" && mv \"$3.new\" \"$3\""
+            bpftool ${MILLRACE_BPFTOOL} ${object} ${skeleton}
+    DEPENDS ${object} VERBATIM COMMENT "BPF skeleton ${name}")
+  add_custom_target(millrace_bpf_${name} DEPENDS ${skeleton})
+endfunction()

@@ -1,0 +1,177 @@
+#include "fastpath/pin_dir.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "base/log.h"
+#include "fp_types.h"
+
+namespace millrace::fastpath {
+
+using base::Error;
+using base::ErrorCode;
+using base::Result;
+using base::Side;
+
+namespace {
+
+constexpr std::string_view kVersionMap = "fp_version";
+
+bool is_bpffs(const std::string& path) {
+  struct statfs fs;
+  return statfs(path.c_str(), &fs) == 0 && static_cast<uint32_t>(fs.f_type) == BPF_FS_MAGIC;
+}
+
+// Two processes that mount at the same time would hide each other's pins: the second waits, and finds it mounted.
+Result<void> mount_bpffs(const std::string& at) {
+  if (is_bpffs(at)) return {};
+  const Fd folder(open(at.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) return Error::from_errno(errno, fmt::format("opening {}, where bpffs would be mounted", at));
+  if (flock(folder.get(), LOCK_EX) != 0) return Error::from_errno(errno, fmt::format("locking {}", at));
+  if (is_bpffs(at)) return {};
+  if (mount("bpf", at.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0) {
+    return Error::from_errno(errno, fmt::format("mounting bpffs at {}", at));
+  }
+  MILLRACE_LOG(kInfo, "fastpath", "bpffs mounted at {}", at);
+  return {};
+}
+
+std::string parent_of(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
+}
+
+Result<void> make_folder(const std::string& path) {
+  if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
+  return Error::from_errno(errno, fmt::format("making the folder {}", path));
+}
+
+std::vector<std::string> entries(const std::string& folder) {
+  std::vector<std::string> names;
+  std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(folder.c_str()), closedir);
+  if (!dir) return names;
+  while (const dirent* entry = readdir(dir.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<Fd> lock_folder(const std::string& path) {
+  Fd folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) return Error::from_errno(errno, fmt::format("opening {}", path));
+  if (flock(folder.get(), LOCK_EX | LOCK_NB) == 0) return folder;
+  if (errno == EWOULDBLOCK) {
+    return Error{ErrorCode::kAlreadyExists, Side::kInternal, 0, fmt::format("{} belongs to a living daemon", path)};
+  }
+  return Error::from_errno(errno, fmt::format("locking {}", path));
+}
+
+}  // namespace
+
+std::string PinDir::map_path(std::string_view name) const { return fmt::format("{}/maps/{}", path_, name); }
+std::string PinDir::link_path(std::string_view name) const { return fmt::format("{}/links/{}", path_, name); }
+std::vector<std::string> PinDir::maps() const { return entries(path_ + "/maps"); }
+std::vector<std::string> PinDir::links() const { return entries(path_ + "/links"); }
+
+Result<PinDir> PinDir::open(std::string_view path) {
+  std::string text(path);
+  if (text.size() < 2 || text.front() != '/' || text.back() == '/' || text.find('.') != std::string::npos) {
+    return Error{ErrorCode::kInvalidArgument, Side::kInternal, 0,
+                 fmt::format("'{}' is no absolute path below a bpffs mount (which allows no dots)", path)};
+  }
+  const std::string parent = parent_of(text);
+  if (!is_bpffs(text)) {
+    if (Result<void> mounted = mount_bpffs(parent); !mounted) return mounted.error();
+  }
+  if (Result<void> made = make_folder(text); !made) return made.error();
+  Result<Fd> lock = lock_folder(text);
+  if (!lock) return lock.error();
+  PinDir dir(std::move(text), std::move(*lock));
+  if (Result<void> made = make_folder(dir.path_ + "/maps"); !made) return made.error();
+  if (Result<void> made = make_folder(dir.path_ + "/links"); !made) return made.error();
+  dir.adopted_ = !dir.links().empty();
+  if (Result<void> checked = dir.check_version(); !checked) return checked.error();
+  return dir;
+}
+
+Result<void> PinDir::check_version() {
+  const std::string pin = map_path(kVersionMap);
+  const uint32_t zero = 0;
+  if (const Fd found(bpf_obj_get(pin.c_str())); found) {
+    uint32_t version = 0;
+    if (bpf_map_lookup_elem(found.get(), &zero, &version) == 0 && version == FP_ABI_VERSION) return {};
+    MILLRACE_LOG(kInfo, "fastpath", "maps in {} have layout {}, ours is {}: they are replaced", path_, version,
+                 FP_ABI_VERSION);
+  } else if (errno != ENOENT) {
+    return Error::from_errno(errno, fmt::format("opening the pinned map {}", pin));
+  }
+  for (const std::string& name : maps()) {
+    if (unlink(map_path(name).c_str()) != 0) return Error::from_errno(errno, fmt::format("unpinning map {}", name));
+  }
+  const Fd made(bpf_map_create(BPF_MAP_TYPE_ARRAY, "fp_version", sizeof(uint32_t), sizeof(uint32_t), 1, nullptr));
+  if (!made) return Error::from_errno(errno, "making a BPF map");
+  const uint32_t version = FP_ABI_VERSION;
+  if (bpf_map_update_elem(made.get(), &zero, &version, BPF_ANY) != 0 || bpf_obj_pin(made.get(), pin.c_str()) != 0) {
+    return Error::from_errno(errno, fmt::format("pinning {}", pin));
+  }
+  return {};
+}
+
+Result<void> PinDir::drop_link(std::string_view name) const {
+  const std::string pin = link_path(name);
+  const Fd link(bpf_obj_get(pin.c_str()));
+  // A link whose cgroup or namespace is gone is detached already and says ENOLINK; kernels before 5.9 know no forced
+  // detach, there the unlink does it.
+  if (link && bpf_link_detach(link.get()) != 0 && errno != ENOLINK && errno != EOPNOTSUPP && errno != EINVAL) {
+    MILLRACE_LOG(kWarn, "fastpath", "detaching {}: {}", pin, Error::from_errno(errno, "bpf_link_detach").to_string());
+  }
+  if (unlink(pin.c_str()) != 0 && errno != ENOENT) return Error::from_errno(errno, fmt::format("unpinning {}", pin));
+  return {};
+}
+
+Result<void> PinDir::drop_links_except(std::string_view prefix, const std::vector<std::string>& keep) const {
+  for (const std::string& name : links()) {
+    if (!name.starts_with(prefix) || std::find(keep.begin(), keep.end(), name) != keep.end()) continue;
+    if (Result<void> dropped = drop_link(name); !dropped) return dropped;
+  }
+  return {};
+}
+
+Result<void> PinDir::remove_all() const {
+  if (Result<void> dropped = drop_links_except("", {}); !dropped) return dropped;
+  for (const std::string& name : maps()) {
+    if (unlink(map_path(name).c_str()) != 0) return Error::from_errno(errno, fmt::format("unpinning map {}", name));
+  }
+  for (const std::string& folder : {path_ + "/links", path_ + "/maps", path_}) {
+    if (rmdir(folder.c_str()) != 0 && errno != ENOENT) {
+      return Error::from_errno(errno, fmt::format("removing {}", folder));
+    }
+  }
+  return {};
+}
+
+Result<void> detach(std::string_view path, bool in_use_too) {
+  const std::string text(path);
+  Result<Fd> lock = lock_folder(text);
+  if (!lock) {
+    if (lock.error().os == ENOENT) return {};
+    if (!in_use_too || lock.error().code != ErrorCode::kAlreadyExists) return lock.error();
+    return PinDir(text, Fd()).remove_all();
+  }
+  return PinDir(text, std::move(*lock)).remove_all();
+}
+
+}  // namespace millrace::fastpath
