@@ -28,7 +28,7 @@ static __always_inline enum verdict capture(struct bpf_sock_addr *ctx, const str
     return keep(ctx, FP_PASS_NO_RULE);
   }
   if (v4 ? !capture_settings.has_v4 : !capture_settings.has_v6) return keep(ctx, FP_PASS_NO_FAMILY);
-  *target = v4 ? capture_settings.v4 : capture_settings.v6;
+  load_endpoint(target, v4 ? &capture_settings.v4 : &capture_settings.v6);
   if (same_endpoint(to, target)) return keep(ctx, FP_PASS_TO_LISTENER);
   if (!listens(ctx, target)) {
     if (!capture_settings.refuse) return keep(ctx, FP_CAPTURE_BYPASSED);

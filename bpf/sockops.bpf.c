@@ -7,10 +7,14 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+// The IPv4 addresses are read before the branch: else the compiler merges the loads of both branches into one from a
+// computed address, which the verifier refuses for a context.
 static __always_inline void read_addresses(struct bpf_sock_ops *ctx, struct fp_addr *local, struct fp_addr *remote) {
+  __u32 local_v4 = ctx->local_ip4, remote_v4 = ctx->remote_ip4;
+  barrier();
   if (ctx->family == FP_AF_INET) {
-    addr_set_v4(local, ctx->local_ip4);
-    addr_set_v4(remote, ctx->remote_ip4);
+    addr_set_v4(local, local_v4);
+    addr_set_v4(remote, remote_v4);
     return;
   }
   local->w[0] = ctx->local_ip6[0];

@@ -10,9 +10,9 @@
   X(PASS_NO_FAMILY,       "pass_no_family",       "capture has no listener for the family that was dialled") \
   X(PASS_TO_LISTENER,     "pass_to_listener",     "the capture listener itself was dialled") \
   X(CAPTURED,             "captured",             "a connect was sent to the capture listener") \
-  X(CAPTURE_BYPASSED,     "capture_bypassed",     "nobody listens on the capture address; the connect went its own way") \
-  X(CAPTURE_REFUSED,      "capture_refused",      "nobody listens on the capture address; the connect was refused") \
-  X(CAPTURE_NO_STORAGE,   "capture_no_storage",   "no memory to remember where a connect was going; it was let pass") \
+  X(CAPTURE_BYPASSED,     "capture_bypassed",     "no capture listener; the connect went its own way") \
+  X(CAPTURE_REFUSED,      "capture_refused",      "no capture listener; the connect was refused") \
+  X(CAPTURE_NO_STORAGE,   "capture_no_storage",   "no memory to note where a connect was going") \
   X(BALANCED_TCP,         "balanced_tcp",         "a TCP connect was sent to an endpoint of a service") \
   X(BALANCED_UDP,         "balanced_udp",         "a UDP connect was sent to an endpoint of a service") \
   X(BALANCED_DATAGRAM,    "balanced_datagram",    "an unconnected socket's datagram was sent to an endpoint") \
@@ -20,13 +20,13 @@
   X(SERVICE_EMPTY_PASSED, "service_empty_passed", "a service without healthy endpoint; left to the daemon") \
   X(SERVICE_EMPTY_REFUSED, "service_empty_refused", "a service without healthy endpoint; refused") \
   X(SERVICE_CHANGING,     "service_changing",     "a service changed each time it was read; left to the daemon") \
-  X(SERVICE_NO_STORAGE,   "service_no_storage",   "no memory to remember the service that was dialled; left to the daemon") \
+  X(SERVICE_NO_STORAGE,   "service_no_storage",   "no memory to note the service that was dialled") \
   X(PEERNAME_SHOWN,       "peername_shown",       "getpeername was answered with the address that was dialled") \
   X(ORIGINAL_PUBLISHED,   "original_published",   "the original destination of a captured connection was published") \
   X(ORIGINAL_DELIVERED,   "original_delivered",   "an accepted socket got the original destination of its peer") \
   X(ORIGINAL_ASKED,       "original_asked",       "SO_ORIGINAL_DST was answered to a third party") \
   X(ORIGINAL_LOST,        "original_lost",        "no memory to publish or deliver an original destination") \
-  X(INBOUND_STEERED,      "inbound_steered",      "an incoming connection or datagram was given to a listener of ours") \
+  X(INBOUND_STEERED,      "inbound_steered",      "an incoming connection or datagram went to our listener") \
   X(INBOUND_NO_RULE,      "inbound_no_rule",      "an incoming connection or datagram that no rule wants") \
   X(INBOUND_DROPPED,      "inbound_dropped",      "the rule's listener is gone; dropped") \
   X(INBOUND_PASSED,       "inbound_passed",       "the rule's listener is gone; left to the kernel's choice") \

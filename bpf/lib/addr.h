@@ -30,6 +30,17 @@ static __always_inline int same_endpoint(const struct fp_endpoint_addr *a, const
          a->addr.w[1] == b->addr.w[1] && a->addr.w[0] == b->addr.w[0] && a->proto == b->proto;
 }
 
+// Member by member: clang 14 loses the assignment of a whole volatile struct.
+static __always_inline void load_endpoint(struct fp_endpoint_addr *to, const volatile struct fp_endpoint_addr *from) {
+  to->addr.w[0] = from->addr.w[0];
+  to->addr.w[1] = from->addr.w[1];
+  to->addr.w[2] = from->addr.w[2];
+  to->addr.w[3] = from->addr.w[3];
+  to->port = from->port;
+  to->proto = from->proto;
+  to->pad = 0;
+}
+
 // 0 for what is neither TCP nor UDP: SCTP, ping sockets.
 static __always_inline __u8 proto_of(struct bpf_sock_addr *ctx) {
   __u32 proto = ctx->protocol;

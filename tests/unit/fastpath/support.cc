@@ -5,9 +5,12 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -126,6 +129,15 @@ std::string Child::line() {
   std::string out;
   for (char c; readable(output_.get()) && read(output_.get(), &c, 1) == 1 && c != '\n';) out.push_back(c);
   return out;
+}
+
+void enter_new_netns() {
+  if (unshare(CLONE_NEWNET) != 0) _exit(1);
+  const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  std::memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) _exit(1);
 }
 
 net::Address address(std::string_view ip, uint16_t port) { return net::Address::parse_ip(ip, port).value(); }

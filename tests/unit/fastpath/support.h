@@ -60,6 +60,9 @@ class Child {
   Fd output_;
 };
 
+// The calling process (a child) gets a network namespace of its own with its loopback up.
+void enter_new_netns();
+
 net::Address address(std::string_view ip, uint16_t port);
 net::Address local_of(int fd);
 net::Address peer_of(int fd);

@@ -1,0 +1,45 @@
+// Steering as a whole: owns the pin folder and the mark of the daemon's process, loads the programs, attaches them and
+// replaces them when the options change. Main thread. What it attached stays when it goes: services go on balancing and
+// captured connects follow the policy for a dead daemon, until the next start adopts it all or detach() removes it.
+//
+// start() and apply() fail in one sentence where the kernel or the privileges refuse; the daemon then goes on without.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "fastpath/cgroup.h"
+#include "fastpath/options.h"
+#include "fastpath/original_dst.h"
+#include "fastpath/own_process.h"
+#include "fastpath/pin_dir.h"
+
+namespace millrace::fastpath {
+
+class Steering {
+ public:
+  static base::Result<std::unique_ptr<Steering>> start(const Options& options);
+
+  // New rules, places and policies. Programs are replaced one by one; each sees its old rules or its new ones, never a
+  // mixture. The pin folder cannot change. After an error the old programs stay where they were not yet replaced.
+  base::Result<void> apply(const Options& options);
+
+  const Options& options() const { return options_; }
+  // For other parts of the fast path, which keep their maps and links in the same folder.
+  const PinDir& pins() const { return pins_; }
+
+ private:
+  Steering(PinDir pins, OwnProcess own, bool by_process)
+      : pins_(std::move(pins)), own_(std::move(own)), by_process_(by_process) {}
+  base::Result<void> apply_connect(const Options& options, const std::vector<Cgroup>& places);
+  base::Result<void> apply_sockops(const Options& options, const std::vector<Cgroup>& places);
+  base::Result<void> apply_getsockopt(const Options& options);
+
+  PinDir pins_;
+  OwnProcess own_;
+  bool by_process_;  // hooks know the daemon by its process; else by its cgroup
+  Options options_;
+};
+
+}  // namespace millrace::fastpath
