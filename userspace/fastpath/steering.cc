@@ -8,6 +8,7 @@
 #include "fastpath/object.h"
 #include "fp_steering.h"
 #include "skel/connect.skel.h"
+#include "skel/datagram.skel.h"
 #include "skel/getsockopt.skel.h"
 #include "skel/sockops.skel.h"
 
@@ -102,6 +103,8 @@ Result<void> Steering::apply(const Options& options) {
   if (Result<void> done = apply_sockops(options, *places); !done) return done;
   if (Result<void> done = apply_getsockopt(options); !done) return done;
   if (Result<void> done = apply_connect(options, *places); !done) return done;
+  if (Result<void> done = apply_datagram(options, *places); !done) return done;
+  if (Result<void> done = open_services(options); !done) return done;
   options_ = options;
   return {};
 }
@@ -136,6 +139,45 @@ Result<void> Steering::apply_connect(const Options& options, const std::vector<C
                                      connect.progs.connect6}) {
     if (Result<void> done = attach_everywhere(pins_, program, places); !done) return done;
   }
+  return {};
+}
+
+Result<void> Steering::apply_datagram(const Options& options, const std::vector<Cgroup>& places) {
+  if (!options.services || !options.services->datagrams) {
+    return drop_programs(pins_, {"sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6"});
+  }
+  Result<fp_own_settings> own = own_settings(options, by_process_);
+  if (!own) return own.error();
+  Result<Object<datagram_bpf>> object = Object<datagram_bpf>::open(&pins_);
+  if (!object) return object.error();
+  datagram_bpf& datagram = *object->get();
+  datagram.rodata->own_settings = *own;
+  bpf_map__set_max_entries(datagram.maps.fp_services, options.services->services_max);
+  bpf_map__set_max_entries(datagram.maps.fp_slots, options.services->slots_max);
+  bpf_map__set_max_entries(datagram.maps.fp_answers, options.services->answers_max);
+  if (Result<void> loaded = object->load(); !loaded) return loaded;
+  // recvmsg first: answers are shown as the service's from the first datagram on.
+  for (const bpf_program* program : {datagram.progs.recvmsg4, datagram.progs.recvmsg6, datagram.progs.sendmsg4,
+                                     datagram.progs.sendmsg6}) {
+    if (Result<void> done = attach_everywhere(pins_, program, places); !done) return done;
+  }
+  return {};
+}
+
+// Of other options a new one, which takes over what the maps hold; its owner has to update every service again.
+Result<void> Steering::open_services(const Options& options) {
+  if (!options.services) {
+    services_.reset();
+    if (!options.capture) return {};
+    // The connect programs that capture needs would go on with the services of an earlier configuration.
+    Result<std::unique_ptr<Services>> left_over = Services::open(pins_, {});
+    return left_over ? (*left_over)->remove_unclaimed() : left_over.error();
+  }
+  if (services_ && options_.services == options.services) return {};
+  services_.reset();
+  Result<std::unique_ptr<Services>> opened = Services::open(pins_, *options.services);
+  if (!opened) return opened.error();
+  services_ = std::move(*opened);
   return {};
 }
 

@@ -14,6 +14,7 @@
 #include "fastpath/original_dst.h"
 #include "fastpath/own_process.h"
 #include "fastpath/pin_dir.h"
+#include "fastpath/services.h"
 
 namespace millrace::fastpath {
 
@@ -26,6 +27,9 @@ class Steering {
   base::Result<void> apply(const Options& options);
 
   const Options& options() const { return options_; }
+  // nullptr unless the options have services. apply() makes a new one if their options changed; every service has to
+  // be updated again then.
+  Services* services() const { return services_.get(); }
   // For other parts of the fast path, which keep their maps and links in the same folder.
   const PinDir& pins() const { return pins_; }
 
@@ -33,6 +37,8 @@ class Steering {
   Steering(PinDir pins, OwnProcess own, bool by_process)
       : pins_(std::move(pins)), own_(std::move(own)), by_process_(by_process) {}
   base::Result<void> apply_connect(const Options& options, const std::vector<Cgroup>& places);
+  base::Result<void> apply_datagram(const Options& options, const std::vector<Cgroup>& places);
+  base::Result<void> open_services(const Options& options);
   base::Result<void> apply_sockops(const Options& options, const std::vector<Cgroup>& places);
   base::Result<void> apply_getsockopt(const Options& options);
 
@@ -40,6 +46,7 @@ class Steering {
   OwnProcess own_;
   bool by_process_;  // hooks know the daemon by its process; else by its cgroup
   Options options_;
+  std::unique_ptr<Services> services_;
 };
 
 }  // namespace millrace::fastpath

@@ -140,6 +140,11 @@ void enter_new_netns() {
   if (ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) _exit(1);
 }
 
+bool Child::readable_now() const {
+  pollfd wait{output_.get(), POLLIN, 0};
+  return poll(&wait, 1, 0) == 1;
+}
+
 net::Address address(std::string_view ip, uint16_t port) { return net::Address::parse_ip(ip, port).value(); }
 
 net::Address local_of(int fd) {

@@ -54,6 +54,7 @@ class Child {
   void kill();
   // What the child wrote to its standard output so far, up to a newline, without it.
   std::string line();
+  bool readable_now() const;
 
  private:
   int pid_ = -1;
