@@ -6,6 +6,7 @@
 #define FP_CGROUP_LEVELS 16
 #define FP_INBOUND_RANGES 16
 #define FP_WORKERS_MAX 256
+#define FP_CPUS_MAX 4096
 
 struct fp_own_settings {
   __u32 by_process;  // 1: fp_own_processes is asked; 0: the cgroup is compared
@@ -27,9 +28,11 @@ struct fp_capture_settings {
   __u32 cgroup_levels;     // bit n: a rule names a cgroup of level n
 };
 
-// Rules: value 1 includes, 0 excludes.
-struct fp_cidr {
-  __u32 prefix_bits;  // of 128: an IPv4 prefix has 96 more than it is written with
+// Key of the tries of address ranges. IPv4 and IPv6 are kept apart, so that ::/0 says nothing of IPv4.
+#define FP_KIND_V4 0x100
+struct fp_prefix {
+  __u32 bits;  // 32 for the kind, then those of the address, where an IPv4 prefix has 96 more than written
+  __u32 kind;  // FP_KIND_V4 or 0; inbound rules add the protocol
   struct fp_addr addr;
 };
 
@@ -59,12 +62,7 @@ struct fp_answer_key {
 
 struct fp_inbound_settings {
   __u32 drop_when_missing;
-};
-
-struct fp_inbound_key {
-  __u32 prefix_bits;  // 32 for the protocol, then those of the address
-  __u32 proto;
-  struct fp_addr addr;
+  __u32 loopback;  // 1: what arrives on the loopback device as well
 };
 
 struct fp_port_range {
@@ -73,7 +71,7 @@ struct fp_port_range {
   __u32 socket;  // index in the map of sockets
 };
 
-// The ranges of one prefix, those of shorter prefixes that it is part of after its own.
+// The ranges of one prefix, those of the shorter prefixes around it after its own.
 struct fp_inbound_rule {
   __u32 count;
   struct fp_port_range ranges[FP_INBOUND_RANGES];

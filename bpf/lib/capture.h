@@ -1,4 +1,5 @@
-// Which connects are captured, and whether anybody is there to take them. The maps of rules belong to one load of the
+// Which connects are captured, and whether anybody is there to take them. A rule's value is 1 to include and 0 to
+// exclude. The maps of rules belong to one load of the
 // program: the daemon fills them before the program takes its place, so a set of rules is replaced as a whole.
 #pragma once
 #include <linux/bpf.h>
@@ -19,7 +20,7 @@ struct {
   __uint(type, BPF_MAP_TYPE_LPM_TRIE);
   __uint(max_entries, 4096);
   __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, struct fp_cidr);
+  __type(key, struct fp_prefix);
   __type(value, __u32);
 } fp_capture_cidrs SEC(".maps");
 
@@ -44,7 +45,7 @@ static __always_inline int port_wanted(__u16 port) {
 }
 
 static __always_inline int address_wanted(const struct fp_addr *addr, __u32 otherwise) {
-  struct fp_cidr key = {.prefix_bits = 128, .addr = *addr};
+  struct fp_prefix key = {.bits = 160, .kind = addr_is_v4(addr) ? FP_KIND_V4 : 0, .addr = *addr};
   __u32 *rule = bpf_map_lookup_elem(&fp_capture_cidrs, &key);
   return rule ? *rule : otherwise;
 }

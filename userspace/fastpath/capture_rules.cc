@@ -64,9 +64,7 @@ std::vector<uint64_t> compile_ports(const CaptureOptions& options) {
   return words;
 }
 
-std::pair<fp_cidr, uint32_t> address_rule(const net::Cidr& cidr, uint32_t rule) {
-  return {{wire_prefix(cidr), wire_addr(cidr.prefix)}, rule};
-}
+std::pair<fp_prefix, uint32_t> address_rule(const net::Cidr& cidr, uint32_t rule) { return {wire_prefix(cidr), rule}; }
 
 void compile_addresses(const CaptureOptions& options, CaptureRules& rules) {
   rules.settings.other_addresses = options.include_addresses.empty() ? kInclude : kExclude;

@@ -14,7 +14,7 @@ namespace millrace::fastpath {
 struct CaptureRules {
   fp_capture_settings settings{};
   std::vector<uint64_t> port_words;  // bit n of word k: port 64 k + n is wanted
-  std::vector<std::pair<fp_cidr, uint32_t>> addresses;
+  std::vector<std::pair<fp_prefix, uint32_t>> addresses;
   std::vector<std::pair<uint32_t, uint32_t>> users;
   std::vector<std::pair<uint64_t, uint32_t>> cgroups;
 

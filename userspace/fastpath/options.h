@@ -52,13 +52,15 @@ struct InboundRule {
   uint8_t protocol = 6;      // IPPROTO_TCP or IPPROTO_UDP
   net::Cidr destination;     // length 0: any address of the prefix's family
   PortRange ports;
-  uint32_t socket = 0;       // which of the sockets given to Inbound::set_socket()
+  uint32_t socket = 0;       // which of the sockets given to Inbound
 };
 
 struct InboundOptions {
   std::string netns;               // path, such as /run/netns/a; empty: the daemon's own
   std::vector<InboundRule> rules;
-  bool drop_when_missing = true;   // the rule's socket is closed: drop, or let the kernel look on
+  bool drop_when_missing = true;   // the rule's socket is closed: refuse, or let the kernel look on
+  // Connections from the namespace itself as well. Without it the daemon reaches the applications behind its rules.
+  bool loopback = false;
 };
 
 struct Options {

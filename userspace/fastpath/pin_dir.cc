@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -105,6 +106,19 @@ Result<PinDir> PinDir::open(std::string_view path) {
   dir.adopted_ = !dir.links().empty();
   if (Result<void> checked = dir.check_version(); !checked) return checked.error();
   return dir;
+}
+
+Result<PinDir> PinDir::look(std::string_view path) {
+  PinDir dir{std::string(path), Fd()};
+  if (access(dir.link_path("").c_str(), F_OK) == 0) return dir;
+  if (errno != ENOENT && errno != ENOTDIR) return Error::from_errno(errno, fmt::format("opening {}", path));
+  return Error{ErrorCode::kNotFound, Side::kInternal, 0, fmt::format("nothing is pinned at {}", path)};
+}
+
+bool PinDir::held() const {
+  if (lock_) return true;
+  const Result<Fd> lock = lock_folder(path_);
+  return !lock && lock.error().code == ErrorCode::kAlreadyExists;
 }
 
 Result<void> PinDir::check_version() {

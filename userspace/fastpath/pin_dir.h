@@ -24,6 +24,9 @@ class PinDir {
   // FP_ABI_VERSION are unpinned here: their programs live on with them until they are replaced.
   static base::Result<PinDir> open(std::string_view path);
 
+  // A view for status pages: takes no lock, changes nothing. kNotFound if there is no such folder.
+  static base::Result<PinDir> look(std::string_view path);
+
   PinDir(PinDir&&) = default;
   PinDir& operator=(PinDir&&) = default;
 
@@ -33,6 +36,8 @@ class PinDir {
   std::string link_path(std::string_view name) const;
   std::vector<std::string> maps() const;
   std::vector<std::string> links() const;
+  // Whether some daemon holds the folder.
+  bool held() const;
   // Whether pins of an earlier process were found and kept.
   bool adopted() const { return adopted_; }
 

@@ -105,6 +105,7 @@ Result<void> Steering::apply(const Options& options) {
   if (Result<void> done = apply_connect(options, *places); !done) return done;
   if (Result<void> done = apply_datagram(options, *places); !done) return done;
   if (Result<void> done = open_services(options); !done) return done;
+  if (Result<void> done = drop_old_inbound(options); !done) return done;
   options_ = options;
   return {};
 }
@@ -195,6 +196,30 @@ Result<void> Steering::apply_sockops(const Options& options, const std::vector<C
   bpf_map__set_max_entries(object->get()->maps.fp_flows, options.flows_max);
   if (Result<void> loaded = object->load(); !loaded) return loaded;
   return attach_everywhere(pins_, object->get()->progs.original_dst, *cgroups);
+}
+
+Result<void> Steering::drop_old_inbound(const Options& options) {
+  std::vector<std::string> kept;
+  for (const InboundOptions& inbound : options.inbound) {
+    // A namespace that is not there yet is an error of attach_inbound() only.
+    if (Result<Netns> netns = Netns::open(inbound.netns); netns) kept.push_back(Inbound::link_name(*netns));
+  }
+  inbound_.clear();
+  return pins_.drop_links_except(link_prefix("inbound"), kept);
+}
+
+Result<void> Steering::attach_inbound(size_t index, std::span<const int> sockets) {
+  if (index >= options_.inbound.size()) {
+    return Error{ErrorCode::kInvalidArgument, Side::kInternal, 0, "no such inbound steering in the options"};
+  }
+  Result<Inbound> inbound = Inbound::attach(pins_, options_.inbound[index], sockets);
+  if (!inbound) return inbound.error();
+  inbound_.insert_or_assign(index, std::move(*inbound));
+  return {};
+}
+
+Result<void> Steering::steer_workers(std::span<const WorkerSocket> sockets) const {
+  return fastpath::steer_workers(pins_, sockets);
 }
 
 Result<void> Steering::apply_getsockopt(const Options& options) {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "fp_types.h"
+#include "fp_steering.h"
 #include "net/address.h"
 
 namespace millrace::fastpath {
@@ -34,9 +34,10 @@ inline net::Address unwired(const fp_endpoint_addr& endpoint) {
   return net::Address::from_sockaddr(reinterpret_cast<const sockaddr*>(&in6), sizeof in6);
 }
 
-// Bits of a prefix in the one form.
-inline uint32_t wire_prefix(const net::Cidr& cidr) {
-  return cidr.length + (cidr.prefix.kind() == net::Address::Kind::kIpv4 ? 96 : 0);
+// Key of a trie of address ranges; `proto` for those that tell protocols apart.
+inline fp_prefix wire_prefix(const net::Cidr& cidr, uint32_t proto = 0) {
+  const bool v4 = cidr.prefix.kind() == net::Address::Kind::kIpv4;
+  return {32 + cidr.length + (v4 ? 96 : 0), proto + (v4 ? FP_KIND_V4 : 0), wire_addr(cidr.prefix)};
 }
 
 }  // namespace millrace::fastpath
