@@ -8,7 +8,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-const volatile struct fp_own_settings own_settings = {};
 const volatile struct fp_capture_settings capture_settings = {};
 
 #define REFUSED (-111)  // ECONNREFUSED
@@ -43,7 +42,7 @@ static __always_inline enum verdict capture(struct bpf_sock_addr *ctx, const str
 static __always_inline enum verdict steer(struct bpf_sock_addr *ctx, const struct fp_endpoint_addr *to,
                                           struct fp_endpoint_addr *target) {
   if (!to->proto) return KEEP;
-  if (is_own(&own_settings)) return keep(ctx, FP_PASS_OWN);
+  if (is_own()) return keep(ctx, FP_PASS_OWN);
   switch (choose_endpoint(to, random64(), target)) {
     case SERVICE_CHOSEN:
       if (!remember_dialled(ctx, to, target, 0)) return keep(ctx, FP_SERVICE_NO_STORAGE);

@@ -9,8 +9,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-const volatile struct fp_own_settings own_settings = {};
-
 #define REFUSED (-111)  // ECONNREFUSED
 
 struct {
@@ -41,7 +39,7 @@ enum verdict { KEEP, SEND, REFUSE };
 static __always_inline enum verdict steer(struct bpf_sock_addr *ctx, const struct fp_endpoint_addr *to,
                                           struct fp_endpoint_addr *target) {
   __u64 cookie;
-  if (to->proto != IPPROTO_UDP || is_own(&own_settings)) return KEEP;
+  if (to->proto != IPPROTO_UDP || is_own()) return KEEP;
   cookie = bpf_get_socket_cookie(ctx);
   switch (choose_endpoint(to, mix64(cookie), target)) {
     case SERVICE_CHOSEN:

@@ -8,12 +8,6 @@
 #define FP_WORKERS_MAX 256
 #define FP_CPUS_MAX 4096
 
-struct fp_own_settings {
-  __u32 by_process;  // 1: fp_own_processes is asked; 0: the cgroup is compared
-  __u32 pad;
-  __u64 cgroup;      // 0: none
-};
-
 struct fp_capture_settings {
   __u32 enabled;
   __u32 refuse;            // a connect when nobody listens on the capture address

@@ -1,7 +1,5 @@
-// Telling the daemon's own sockets from everybody else's, so that they never loop. The daemon's process (thread group)
-// ids are in a map; io_uring's workers and SQPOLL threads have the same id. Hooks can ask for the current id since 6.10
-// only (eb166e522c77): on older kernels the daemon's cgroup is the mark, and the daemon needs one of its own. The
-// verifier drops the branch that the setting rules out, so the unknown helper does no harm there.
+// Telling the daemon's own sockets from everybody else's, so that they never loop: the daemon's process (thread group)
+// ids are in a map. io_uring's workers and SQPOLL threads have the same id. Hooks of sockets can ask for it since 6.1.
 #pragma once
 #include <linux/bpf.h>
 
@@ -19,10 +17,7 @@ struct {
 
 static __always_inline __u32 current_process(void) { return bpf_get_current_pid_tgid() >> 32; }
 
-static __always_inline int is_own(const volatile struct fp_own_settings *settings) {
-  if (settings->by_process) {
-    __u32 id = current_process();
-    return bpf_map_lookup_elem(&fp_own_processes, &id) != NULL;
-  }
-  return settings->cgroup && bpf_get_current_cgroup_id() == settings->cgroup;
+static __always_inline int is_own(void) {
+  __u32 id = current_process();
+  return bpf_map_lookup_elem(&fp_own_processes, &id) != NULL;
 }

@@ -133,7 +133,8 @@ std::vector<LinkState> link_states(const PinDir& pins) {
     const Fd fd(bpf_obj_get(pins.link_path(name).c_str()));
     if (!fd) continue;
     const LinkInfo link(fd.get());
-    LinkState state{name, {}, link.info.id, link.info.prog_id, link.place()};
+    LinkState state{name, {}, link.info.id, link.info.prog_id, link.place(),
+                    link.info.type == BPF_LINK_TYPE_NETNS};
     if (const Fd program(bpf_prog_get_fd_by_id(link.info.prog_id)); program) {
       bpf_prog_info info{};
       uint32_t size = sizeof info;

@@ -86,6 +86,7 @@ struct LinkState {
   uint32_t link_id = 0;
   uint32_t program_id = 0;
   uint64_t place_id = 0;  // cgroup id, inode of the namespace; 0: the place is gone
+  bool netns = false;     // attached to a network namespace, not to a cgroup
 };
 std::vector<LinkState> link_states(const PinDir& pins);
 

@@ -67,8 +67,7 @@ struct Options {
   std::string pin_dir{kDefaultPinDir};
   // Processes in and below these have their connects steered.
   std::vector<std::string> cgroups{"/"};
-  // Where the daemon's listening sockets belong to; empty: its own cgroup. On kernels before 6.10, the mark by which
-  // its sockets are known, so it has to be the daemon's alone there.
+  // Where the daemon's listening sockets belong to; empty: its own cgroup.
   std::string daemon_cgroup;
   std::optional<CaptureOptions> capture;
   std::optional<ServicesOptions> services;

@@ -52,11 +52,6 @@ void forget_dead_processes(int map) {
 
 }  // namespace
 
-bool OwnProcess::visible_to_hooks() {
-  route_libbpf_log();
-  return libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_get_current_pid_tgid, nullptr) == 1;
-}
-
 Result<OwnProcess> OwnProcess::enter(const PinDir& pins) {
   Result<Object<own_bpf>> object = Object<own_bpf>::open(&pins);
   if (!object) return object.error();

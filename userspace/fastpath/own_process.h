@@ -15,9 +15,6 @@ class OwnProcess {
   OwnProcess& operator=(OwnProcess&&) = default;
   ~OwnProcess();
 
-  // Whether connect hooks of this kernel can ask for the current process (6.10); without it they compare cgroups.
-  static bool visible_to_hooks();
-
  private:
   explicit OwnProcess(Fd program) : program_(std::move(program)) {}
   Fd program_;

@@ -71,20 +71,6 @@ Result<void> drop_programs(const PinDir& pins, std::initializer_list<std::string
   return {};
 }
 
-Result<fp_own_settings> own_settings(const Options& options, bool by_process) {
-  fp_own_settings out{};
-  out.by_process = by_process ? 1 : 0;
-  if (by_process) return out;
-  Result<Cgroup> cgroup = daemon_cgroup(options);
-  if (!cgroup) return cgroup.error();
-  if (cgroup->level() == 0) {
-    return Error{ErrorCode::kUnsupported, Side::kInternal, 0,
-                 "kernels before 6.10 tell the daemon's sockets by its cgroup, and it is in the root cgroup"};
-  }
-  out.cgroup = cgroup->id();
-  return out;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Steering>> Steering::start(const Options& options) {
@@ -92,7 +78,7 @@ Result<std::unique_ptr<Steering>> Steering::start(const Options& options) {
   if (!pins) return pins.error();
   Result<OwnProcess> own = OwnProcess::enter(*pins);
   if (!own) return own.error();
-  std::unique_ptr<Steering> out(new Steering(std::move(*pins), std::move(*own), OwnProcess::visible_to_hooks()));
+  std::unique_ptr<Steering> out(new Steering(std::move(*pins), std::move(*own)));
   if (Result<void> applied = out->apply(options); !applied) return applied.error();
   return out;
 }
@@ -114,8 +100,6 @@ Result<void> Steering::apply_connect(const Options& options, const std::vector<C
   if (!options.capture && !options.services) {
     return drop_programs(pins_, {"connect4", "connect6", "getpeername4", "getpeername6"});
   }
-  Result<fp_own_settings> own = own_settings(options, by_process_);
-  if (!own) return own.error();
   CaptureRules rules;
   if (options.capture) {
     Result<CaptureRules> compiled = CaptureRules::compile(*options.capture);
@@ -125,7 +109,6 @@ Result<void> Steering::apply_connect(const Options& options, const std::vector<C
   Result<Object<connect_bpf>> object = Object<connect_bpf>::open(&pins_);
   if (!object) return object.error();
   connect_bpf& connect = *object->get();
-  connect.rodata->own_settings = *own;
   connect.rodata->capture_settings = rules.settings;
   if (options.services) {
     bpf_map__set_max_entries(connect.maps.fp_services, options.services->services_max);
@@ -147,12 +130,9 @@ Result<void> Steering::apply_datagram(const Options& options, const std::vector<
   if (!options.services || !options.services->datagrams) {
     return drop_programs(pins_, {"sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6"});
   }
-  Result<fp_own_settings> own = own_settings(options, by_process_);
-  if (!own) return own.error();
   Result<Object<datagram_bpf>> object = Object<datagram_bpf>::open(&pins_);
   if (!object) return object.error();
   datagram_bpf& datagram = *object->get();
-  datagram.rodata->own_settings = *own;
   bpf_map__set_max_entries(datagram.maps.fp_services, options.services->services_max);
   bpf_map__set_max_entries(datagram.maps.fp_slots, options.services->slots_max);
   bpf_map__set_max_entries(datagram.maps.fp_answers, options.services->answers_max);

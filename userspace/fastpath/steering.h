@@ -44,8 +44,7 @@ class Steering {
   const PinDir& pins() const { return pins_; }
 
  private:
-  Steering(PinDir pins, OwnProcess own, bool by_process)
-      : pins_(std::move(pins)), own_(std::move(own)), by_process_(by_process) {}
+  Steering(PinDir pins, OwnProcess own) : pins_(std::move(pins)), own_(std::move(own)) {}
   base::Result<void> apply_connect(const Options& options, const std::vector<Cgroup>& places);
   base::Result<void> apply_datagram(const Options& options, const std::vector<Cgroup>& places);
   base::Result<void> open_services(const Options& options);
@@ -55,7 +54,6 @@ class Steering {
 
   PinDir pins_;
   OwnProcess own_;
-  bool by_process_;  // hooks know the daemon by its process; else by its cgroup
   Options options_;
   std::unique_ptr<Services> services_;
   std::map<size_t, Inbound> inbound_;  // by index of options().inbound
