@@ -66,7 +66,7 @@ Result<bool> update_pinned(const std::string& pin, const bpf_program* program, u
       bpf_link_update(link.get(), bpf_program__fd(program), nullptr) == 0) {
     return true;
   }
-  if (unlink(pin.c_str()) != 0 && errno != ENOENT) return Error::from_errno(errno, fmt::format("unpinning {}", pin));
+  if (unlink(pin.c_str()) != 0 && errno != ENOENT) return Error::from_errno(errno, "unpinning an old link");
   return false;
 }
 
@@ -83,8 +83,14 @@ Result<void> attach(const PinDir& pins, const bpf_program* program, const Place&
   }
   const int error = bpf_link__pin(link, pin.c_str());
   bpf_link__destroy(link);  // the pin holds it now; without one this detaches it
-  if (error != 0) return bpf_failure(-error, fmt::format("pinning {}", pin));
+  if (error != 0) return bpf_failure(-error, fmt::format("pinning {}", link_name));
   return {};
+}
+
+// "connect4" of "steer-connect4-1234".
+std::string program_of(std::string_view link_name) {
+  const size_t first = link_name.find('-'), last = link_name.rfind('-');
+  return std::string(first < last ? link_name.substr(first + 1, last - first - 1) : link_name);
 }
 
 }  // namespace
@@ -108,11 +114,11 @@ Result<void> reconcile_pinned_maps(bpf_object* object) {
     const Fd pinned(bpf_obj_get(pin));
     if (!pinned) {
       if (errno == ENOENT) continue;
-      return Error::from_errno(errno, fmt::format("opening the pinned map {}", pin));
+      return Error::from_errno(errno, fmt::format("opening the pinned map {}", bpf_map__name(map)));
     }
     if (same_layout(map, info_of_map(pinned.get()))) continue;
-    MILLRACE_LOG(kInfo, "fastpath", "the pinned map {} had another size or layout: it is replaced", pin);
-    if (unlink(pin) != 0) return Error::from_errno(errno, fmt::format("unpinning {}", pin));
+    MILLRACE_LOG(kInfo, "fastpath", "the pinned map {} had another size or layout: it is replaced", bpf_map__name(map));
+    if (unlink(pin) != 0) return Error::from_errno(errno, fmt::format("unpinning {}", bpf_map__name(map)));
   }
   return {};
 }
@@ -133,13 +139,8 @@ std::vector<LinkState> link_states(const PinDir& pins) {
     const Fd fd(bpf_obj_get(pins.link_path(name).c_str()));
     if (!fd) continue;
     const LinkInfo link(fd.get());
-    LinkState state{name, {}, link.info.id, link.info.prog_id, link.place(),
+    LinkState state{name, program_of(name), link.info.id, link.info.prog_id, link.place(),
                     link.info.type == BPF_LINK_TYPE_NETNS};
-    if (const Fd program(bpf_prog_get_fd_by_id(link.info.prog_id)); program) {
-      bpf_prog_info info{};
-      uint32_t size = sizeof info;
-      if (bpf_obj_get_info_by_fd(program.get(), &info, &size) == 0) state.program = info.name;
-    }
     out.push_back(std::move(state));
   }
   return out;

@@ -82,10 +82,24 @@ Result<Fd> lock_folder(const std::string& path) {
 
 }  // namespace
 
-std::string PinDir::map_path(std::string_view name) const { return fmt::format("{}/maps/{}", path_, name); }
-std::string PinDir::link_path(std::string_view name) const { return fmt::format("{}/links/{}", path_, name); }
-std::vector<std::string> PinDir::maps() const { return entries(path_ + "/maps"); }
-std::vector<std::string> PinDir::links() const { return entries(path_ + "/links"); }
+std::string PinDir::root() const { return lock_ ? fmt::format("/proc/self/fd/{}", lock_.get()) : path_; }
+std::string PinDir::map_folder() const { return root() + "/maps"; }
+std::string PinDir::map_path(std::string_view name) const { return fmt::format("{}/maps/{}", root(), name); }
+std::string PinDir::link_path(std::string_view name) const { return fmt::format("{}/links/{}", root(), name); }
+std::vector<std::string> PinDir::maps() const { return entries(root() + "/maps"); }
+std::vector<std::string> PinDir::links() const { return entries(root() + "/links"); }
+
+Result<void> PinDir::give_to(uint32_t user, uint32_t group) const {
+  std::vector<std::string> paths{root() + "/.", root() + "/maps", root() + "/links"};
+  for (const std::string& name : maps()) paths.push_back(map_path(name));
+  for (const std::string& name : links()) paths.push_back(link_path(name));
+  for (const std::string& path : paths) {
+    if (chown(path.c_str(), user, group) != 0) {
+      return Error::from_errno(errno, fmt::format("giving the pins in {} to user {}", path_, user));
+    }
+  }
+  return {};
+}
 
 Result<PinDir> PinDir::open(std::string_view path) {
   std::string text(path);
@@ -130,7 +144,7 @@ Result<void> PinDir::check_version() {
     MILLRACE_LOG(kInfo, "fastpath", "maps in {} have layout {}, ours is {}: they are replaced", path_, version,
                  FP_ABI_VERSION);
   } else if (errno != ENOENT) {
-    return Error::from_errno(errno, fmt::format("opening the pinned map {}", pin));
+    return Error::from_errno(errno, fmt::format("opening the pinned map {}", kVersionMap));
   }
   for (const std::string& name : maps()) {
     if (unlink(map_path(name).c_str()) != 0) return Error::from_errno(errno, fmt::format("unpinning map {}", name));
@@ -139,7 +153,7 @@ Result<void> PinDir::check_version() {
   if (!made) return Error::from_errno(errno, "making a BPF map");
   const uint32_t version = FP_ABI_VERSION;
   if (bpf_map_update_elem(made.get(), &zero, &version, BPF_ANY) != 0 || bpf_obj_pin(made.get(), pin.c_str()) != 0) {
-    return Error::from_errno(errno, fmt::format("pinning {}", pin));
+    return Error::from_errno(errno, fmt::format("pinning {} in {}", kVersionMap, path_));
   }
   return {};
 }
@@ -150,9 +164,9 @@ Result<void> PinDir::drop_link(std::string_view name) const {
   // A link whose cgroup or namespace is gone is detached already and says ENOLINK; kernels before 5.9 know no forced
   // detach, there the unlink does it.
   if (link && bpf_link_detach(link.get()) != 0 && errno != ENOLINK && errno != EOPNOTSUPP && errno != EINVAL) {
-    MILLRACE_LOG(kWarn, "fastpath", "detaching {}: {}", pin, Error::from_errno(errno, "bpf_link_detach").to_string());
+    MILLRACE_LOG(kWarn, "fastpath", "detaching {}: {}", name, Error::from_errno(errno, "bpf_link_detach").to_string());
   }
-  if (unlink(pin.c_str()) != 0 && errno != ENOENT) return Error::from_errno(errno, fmt::format("unpinning {}", pin));
+  if (unlink(pin.c_str()) != 0 && errno != ENOENT) return Error::from_errno(errno, fmt::format("unpinning {}", name));
   return {};
 }
 

@@ -31,9 +31,14 @@ class PinDir {
   PinDir& operator=(PinDir&&) = default;
 
   const std::string& path() const { return path_; }
-  std::string map_folder() const { return path_ + "/maps"; }
+  // Ways to the pins. They start at the locked folder's descriptor, because a daemon that dropped its privileges may
+  // not walk through the root of bpffs, whose mode is often 0700.
+  std::string map_folder() const;
   std::string map_path(std::string_view name) const;
   std::string link_path(std::string_view name) const;
+  // Makes the folder and all that is pinned in it another user's, so that a daemon that becomes this user, and keeps
+  // CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, can replace programs and options later.
+  base::Result<void> give_to(uint32_t user, uint32_t group) const;
   std::vector<std::string> maps() const;
   std::vector<std::string> links() const;
   // Whether some daemon holds the folder.
@@ -49,6 +54,7 @@ class PinDir {
  private:
   friend base::Result<void> detach(std::string_view path, bool in_use_too);
   PinDir(std::string path, Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+  std::string root() const;
   base::Result<void> check_version();
   base::Result<void> remove_all() const;
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -342,6 +343,31 @@ TEST_F(Capture, KeepsPodsWithTheSameAddressesApart) {
   ASSERT_EQ(write(go_in.get(), "gg", 2), 2);
   EXPECT_EQ(first.line(), "127.0.0.1:40001 127.0.0.1:1001");
   EXPECT_EQ(second.line(), "127.0.0.1:40001 127.0.0.1:1002");
+}
+
+TEST_F(Capture, FindsTheOriginalOfAFastOpenedConnection) {
+  options_.capture->listener_v4 = address("127.0.0.1", 15001);
+  start();
+  EXPECT_EQ(in_child(nullptr, [&]() -> std::string {
+    testing::enter_new_netns();
+    const Fd sysctl(open("/proc/sys/net/ipv4/tcp_fastopen", O_WRONLY | O_CLOEXEC));
+    if (::write(sysctl.get(), "1543", 4) != 4) return "sysctl";  // both sides, no cookies asked
+    apps_->join();
+    const Fd listener = bind_socket(address("127.0.0.1", 15001), SOCK_STREAM);
+    const int queue = 16;
+    setsockopt(listener.get(), IPPROTO_TCP, TCP_FASTOPEN, &queue, sizeof queue);
+    const Fd client = make_socket(AF_INET, SOCK_STREAM);
+    sockaddr_storage storage{};
+    const socklen_t size = address("127.0.0.1", 1001).to_sockaddr(storage);
+    if (sendto(client.get(), "hello", 5, MSG_FASTOPEN, reinterpret_cast<sockaddr*>(&storage), size) != 5) return "send";
+    const Fd accepted = accept_one(listener.get());
+    tcp_info info{};
+    socklen_t info_size = sizeof info;
+    getsockopt(accepted.get(), IPPROTO_TCP, TCP_INFO, &info, &info_size);
+    const bool in_syn = (info.tcpi_options & TCPI_OPT_SYN_DATA) != 0;
+    const auto dst = OriginalDst::open(steering_->pins())->lookup(accepted.get());
+    return fmt::format("{} {}", in_syn ? "data in SYN" : "no fast open", dst ? dst->to_string() : "none");
+  }), "data in SYN 127.0.0.1:1001");
 }
 
 TEST_F(Capture, NeedsAListener) {

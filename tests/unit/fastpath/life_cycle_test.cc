@@ -1,12 +1,16 @@
 // The pin folder, adoption of what an earlier process left, and refusal without privilege.
 #include <bpf/bpf.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <netinet/in.h>
 #include <unistd.h>
 
 #include "fastpath/cgroup.h"
 #include "fastpath/object.h"
 #include "fastpath/own_process.h"
 #include "fastpath/pin_dir.h"
+#include "fastpath/steering.h"
 #include "fp_types.h"
 #include "skel/own.skel.h"
 #include "support.h"
@@ -138,6 +142,30 @@ TEST(OwnProcess, ForgetsCrashedDaemons) {
   uint32_t key = 0, second = 0;
   ASSERT_EQ(bpf_map_get_next_key(map.get(), nullptr, &key), 0);
   EXPECT_NE(bpf_map_get_next_key(map.get(), &key, &second), 0);
+}
+
+TEST(Steering, GoesOnAsNobodyWithThreeCapabilities) {
+  MILLRACE_NEEDS_BPF();
+  const testing::TestCgroup apps;
+  const TestPins pins;
+  EXPECT_EQ(testing::in_child(nullptr, [&]() -> std::string {
+    Options options;
+    options.pin_dir = pins.path();
+    options.cgroups = {apps.path()};
+    options.services.emplace();
+    base::Result<std::unique_ptr<Steering>> steering = Steering::start(options);
+    if (!steering) return steering.error().to_string();
+    if (base::Result<void> given = (*steering)->pins().give_to(65534, 65534); !given) return given.error().to_string();
+    if (!testing::become_nobody({CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON})) return "become_nobody";
+    const std::vector<Endpoint> endpoints{{testing::address("127.0.0.1", 1)}};
+    const net::Address service = testing::address("192.0.2.1", 80);
+    base::Result<void> done = (*steering)->services()->update(service, IPPROTO_TCP, endpoints);
+    if (!done) return done.error().to_string();
+    options.capture.emplace();
+    options.capture->listener_v4 = testing::address("127.0.0.1", 1);
+    done = (*steering)->apply(options);
+    return done ? fmt::format("{} links", link_states((*steering)->pins()).size()) : done.error().to_string();
+  }), "9 links");
 }
 
 TEST(PinDir, RefusesNobodyInOneSentence) {

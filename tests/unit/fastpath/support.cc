@@ -5,13 +5,16 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -171,6 +174,17 @@ void enter_new_netns() {
 bool Child::readable_now() const {
   pollfd wait{output_.get(), POLLIN, 0};
   return poll(&wait, 1, 0) == 1;
+}
+
+bool become_nobody(const std::vector<int>& capabilities) {
+  if (prctl(PR_SET_KEEPCAPS, 1) != 0 || setgid(65534) != 0 || setuid(65534) != 0) return false;
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  for (const int capability : capabilities) {
+    data[capability / 32].permitted |= 1u << (capability % 32);
+    data[capability / 32].effective |= 1u << (capability % 32);
+  }
+  return syscall(SYS_capset, &header, data) == 0;
 }
 
 net::Address address(std::string_view ip, uint16_t port) { return net::Address::parse_ip(ip, port).value(); }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "fastpath/fd.h"
 #include "net/address.h"
@@ -63,6 +64,9 @@ class Child {
 
 // The calling process (a child) gets a network namespace of its own with its loopback up.
 void enter_new_netns();
+
+// The calling process (a child) becomes user and group 65534 with these capabilities and no others.
+bool become_nobody(const std::vector<int>& capabilities);
 
 net::Address address(std::string_view ip, uint16_t port);
 net::Address local_of(int fd);
