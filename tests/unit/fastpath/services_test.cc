@@ -1,6 +1,7 @@
 // Connect-time services with real sockets: clients are children in a cgroup, the endpoints live in the test.
 #include "fastpath/services.h"
 
+#include <bpf/bpf.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -197,6 +198,22 @@ TEST_F(ServicesTest, AreNeverTornByUpdatesMeanwhile) {
   EXPECT_EQ(said, "0");
   EXPECT_EQ(counts()[FP_BALANCED_UDP] + counts()[FP_SERVICE_CHANGING], 20000u);
   EXPECT_LT(counts()[FP_SERVICE_CHANGING], 20u);
+}
+
+TEST_F(ServicesTest, DoNotTakeTheSlotsOfAnotherGeneration) {
+  start();
+  const Fd server = bind_socket(address("127.0.0.1", 0), SOCK_STREAM);
+  const Fd other = bind_socket(address("127.0.0.1", 0), SOCK_STREAM);
+  set(local_of(server.get()), IPPROTO_TCP, {{local_of(other.get())}});
+  const Fd slots(bpf_obj_get(steering_->pins().map_path("fp_slots").c_str()));
+  const uint32_t first = 0;
+  fp_slot slot{};
+  ASSERT_EQ(bpf_map_lookup_elem(slots.get(), &first, &slot), 0);
+  ++slot.generation;  // as if the range belonged to another service by now
+  ASSERT_EQ(bpf_map_update_elem(slots.get(), &first, &slot, BPF_ANY), 0);
+  EXPECT_EQ(app([&] { return dial_once(local_of(server.get())); }), "ok " + local_of(server.get()).to_string());
+  EXPECT_TRUE(accept_one(server.get()));
+  EXPECT_EQ(counts()[FP_SERVICE_CHANGING], 1u);
 }
 
 TEST_F(ServicesTest, GoOnWithoutTheDaemonAndAreTakenOver) {
