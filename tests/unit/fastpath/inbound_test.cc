@@ -108,6 +108,23 @@ TEST_F(InboundSteering, SendsARangeOfPortsToOneListener) {
   }), "127.0.0.1:1000 127.9.9.9:2000 ECONNREFUSED ECONNREFUSED [::1]:1500 3");
 }
 
+TEST_F(InboundSteering, SpreadsOverAGroupOfWhichItKnowsOneSocket) {
+  InboundOptions options;
+  options.rules = {rule(IPPROTO_TCP, "127.0.0.0", 8, {1000, 2000})};
+  EXPECT_EQ(in_netns(options, [](std::unique_ptr<Steering> steering) -> std::string {
+    const Fd first = bind_socket(address("127.0.0.1", 0), SOCK_STREAM, true);
+    const Fd second = bind_socket(local_of(first.get()), SOCK_STREAM, true);
+    const int sockets[] = {first.get()};
+    if (base::Result<void> done = steering->attach_inbound(0, sockets); !done) return done.error().to_string();
+    std::vector<Fd> clients;
+    for (int i = 0; i < 64; ++i) {
+      clients.push_back(make_socket(AF_INET, SOCK_STREAM));
+      if (dial(clients.back().get(), address("127.0.0.1", 1500)) != "ok") return "refused";
+    }
+    return accept_one(first.get()) && accept_one(second.get()) ? "both" : "one";
+  }), "both");
+}
+
 TEST_F(InboundSteering, SendsDatagrams) {
   InboundOptions options;
   options.rules = {rule(IPPROTO_UDP, "0.0.0.0", 0, {53, 53})};

@@ -168,6 +168,21 @@ TEST(Steering, GoesOnAsNobodyWithThreeCapabilities) {
   }), "9 links");
 }
 
+TEST(Steering, SaysInOneSentenceThatTheKernelRefuses) {
+  MILLRACE_NEEDS_BPF();
+  const TestPins pins;
+  const std::string said = testing::in_child(nullptr, [&]() -> std::string {
+    Options options;
+    options.pin_dir = pins.path();
+    if (!testing::keep_capabilities({})) return "capset";  // still root, and so the owner of the pin folder
+    base::Result<std::unique_ptr<Steering>> steering = Steering::start(options);
+    return steering.ok() ? "started" : steering.error().to_string();
+  });
+  EXPECT_NE(said.find("BPF"), std::string::npos) << said;
+  EXPECT_NE(said.find("not permitted"), std::string::npos) << said;
+  EXPECT_EQ(said.find('\n'), std::string::npos) << said;
+}
+
 TEST(PinDir, RefusesNobodyInOneSentence) {
   MILLRACE_NEEDS_BPF();
   const std::string said = testing::in_child(nullptr, []() -> std::string {

@@ -274,34 +274,36 @@ TEST_F(ServicesTest, SayWhenThereIsNoRoomAndKeepWhatTheyHad) {
 TEST_F(ServicesTest, ResetConnectionsToARemovedEndpointButNoOthers) {
   options_.services->reset_removed = true;
   start();
-  const Fd server = bind_socket(address("127.0.0.1", 0), SOCK_STREAM);
-  const net::Address endpoint = local_of(server.get());
-  for (const bool mapped : {false, true}) {
-    SCOPED_TRACE(mapped);
-    set(vip_v4_, IPPROTO_TCP, {{endpoint}});
+  const struct { const char* loopback; net::Address service; bool mapped; } cases[] = {
+      {"127.0.0.1", vip_v4_, false}, {"127.0.0.1", vip_v4_, true}, {"::1", vip_v6_, false}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.service.to_string() + (c.mapped ? " mapped" : ""));
+    const Fd server = bind_socket(address(c.loopback, 0), SOCK_STREAM);
+    const net::Address endpoint = local_of(server.get());
+    set(c.service, IPPROTO_TCP, {{endpoint}});
     Child balanced(apps_.get(), [&] {
-      const Fd fd = make_socket(mapped ? AF_INET6 : AF_INET, SOCK_STREAM);
-      dprintf(STDOUT_FILENO, "%s\n", dial(fd.get(), vip_v4_, mapped).c_str());
-      char c;
-      const ssize_t n = read(fd.get(), &c, 1);
+      const Fd fd = make_socket(c.mapped ? AF_INET6 : c.service.family(), SOCK_STREAM);
+      dprintf(STDOUT_FILENO, "%s\n", dial(fd.get(), c.service, c.mapped).c_str());
+      char byte;
+      const ssize_t n = read(fd.get(), &byte, 1);
       dprintf(STDOUT_FILENO, "%s\n", n < 0 ? strerrorname_np(errno) : "read");
     });
     Child direct(apps_.get(), [&] {
-      const Fd fd = make_socket(AF_INET, SOCK_STREAM);
+      const Fd fd = make_socket(endpoint.family(), SOCK_STREAM);
       dprintf(STDOUT_FILENO, "%s\n", dial(fd.get(), endpoint).c_str());
-      char c;
-      dprintf(STDOUT_FILENO, "%s\n", read(fd.get(), &c, 1) == 1 ? "read" : "reset");
+      char byte;
+      dprintf(STDOUT_FILENO, "%s\n", read(fd.get(), &byte, 1) == 1 ? "read" : "reset");
     });
     ASSERT_EQ(balanced.line(), "ok");
     ASSERT_EQ(direct.line(), "ok");
     const Fd one = accept_one(server.get()), two = accept_one(server.get());
-    set(vip_v4_, IPPROTO_TCP, {{address("127.0.0.1", 1)}});
+    set(c.service, IPPROTO_TCP, {{address(c.loopback, 1)}});
     EXPECT_EQ(balanced.line(), "ECONNABORTED");
     (void)send_text(one.get(), "x");
     (void)send_text(two.get(), "x");
     EXPECT_EQ(direct.line(), "read");
   }
-  EXPECT_EQ(steering_->services()->resets(), 2u);
+  EXPECT_EQ(steering_->services()->resets(), 3u);
 }
 
 // A server that answers each datagram with the port that it came to; in the test's process, after the fact.

@@ -177,7 +177,10 @@ bool Child::readable_now() const {
 }
 
 bool become_nobody(const std::vector<int>& capabilities) {
-  if (prctl(PR_SET_KEEPCAPS, 1) != 0 || setgid(65534) != 0 || setuid(65534) != 0) return false;
+  return prctl(PR_SET_KEEPCAPS, 1) == 0 && setgid(65534) == 0 && setuid(65534) == 0 && keep_capabilities(capabilities);
+}
+
+bool keep_capabilities(const std::vector<int>& capabilities) {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2]{};
   for (const int capability : capabilities) {

@@ -67,6 +67,7 @@ void enter_new_netns();
 
 // The calling process (a child) becomes user and group 65534 with these capabilities and no others.
 bool become_nobody(const std::vector<int>& capabilities);
+bool keep_capabilities(const std::vector<int>& capabilities);
 
 net::Address address(std::string_view ip, uint16_t port);
 net::Address local_of(int fd);
