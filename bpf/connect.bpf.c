@@ -20,6 +20,13 @@ static __always_inline enum verdict keep(struct bpf_sock_addr *ctx, __u32 reason
   return KEEP;
 }
 
+#define LOOPBACK_IFINDEX 1  // in every network namespace
+
+static __always_inline int bound_to_device(struct bpf_sock_addr *ctx) {
+  struct bpf_sock *sk = ctx->sk;
+  return sk && sk->bound_dev_if && sk->bound_dev_if != LOOPBACK_IFINDEX;
+}
+
 static __always_inline enum verdict capture(struct bpf_sock_addr *ctx, const struct fp_endpoint_addr *to,
                                             struct fp_endpoint_addr *target) {
   int v4 = addr_is_v4(&to->addr);
@@ -28,13 +35,18 @@ static __always_inline enum verdict capture(struct bpf_sock_addr *ctx, const str
   }
   if (v4 ? !capture_settings.has_v4 : !capture_settings.has_v6) return keep(ctx, FP_PASS_NO_FAMILY);
   load_endpoint(target, v4 ? &capture_settings.v4 : &capture_settings.v6);
-  if (same_endpoint(to, target)) return keep(ctx, FP_PASS_TO_LISTENER);
+  if (same_endpoint(to, target)) {
+    remember_dialled(ctx, to, target, FP_HOW_DIRECT);
+    count(FP_PASS_TO_LISTENER);
+    return KEEP;
+  }
+  if (bound_to_device(ctx)) return keep(ctx, FP_PASS_BOUND);
   if (!listens(ctx, target)) {
     if (!capture_settings.refuse) return keep(ctx, FP_CAPTURE_BYPASSED);
     count(FP_CAPTURE_REFUSED);
     return REFUSE;
   }
-  if (!remember_dialled(ctx, to, target, 1)) return keep(ctx, FP_CAPTURE_NO_STORAGE);
+  if (!remember_dialled(ctx, to, target, FP_HOW_CAPTURED)) return keep(ctx, FP_CAPTURE_NO_STORAGE);
   count(FP_CAPTURED);
   return SEND;
 }
@@ -45,7 +57,7 @@ static __always_inline enum verdict steer(struct bpf_sock_addr *ctx, const struc
   if (is_own()) return keep(ctx, FP_PASS_OWN);
   switch (choose_endpoint(to, random64(), target)) {
     case SERVICE_CHOSEN:
-      if (!remember_dialled(ctx, to, target, 0)) return keep(ctx, FP_SERVICE_NO_STORAGE);
+      if (!remember_dialled(ctx, to, target, FP_HOW_BALANCED)) return keep(ctx, FP_SERVICE_NO_STORAGE);
       count(to->proto == IPPROTO_TCP ? FP_BALANCED_TCP : FP_BALANCED_UDP);
       return SEND;
     case SERVICE_REFUSES:

@@ -35,11 +35,15 @@ static __always_inline void publish(struct bpf_sock_ops *ctx) {
   struct fp_dialled *dialled = dialled_of(ctx->sk);
   struct fp_flow flow = {};
   struct fp_original original = {};
-  if (!dialled || !dialled->captured) return;
+  if (!dialled || dialled->how == FP_HOW_BALANCED) return;
   flow.netns = bpf_get_netns_cookie(ctx);
   read_addresses(ctx, &flow.client, &flow.server);
   flow.client_port = local_port(ctx);
   flow.server_port = remote_port(ctx);
+  if (dialled->how == FP_HOW_DIRECT) {
+    bpf_map_delete_elem(&fp_flows, &flow);
+    return;
+  }
   original.dst = dialled->original;
   count(bpf_map_update_elem(&fp_flows, &flow, &original, BPF_ANY) ? FP_ORIGINAL_LOST : FP_ORIGINAL_PUBLISHED);
 }

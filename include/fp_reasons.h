@@ -9,6 +9,7 @@
   X(PASS_NO_RULE,         "pass_no_rule",         "no service and no capture rule wants it") \
   X(PASS_NO_FAMILY,       "pass_no_family",       "capture has no listener for the family that was dialled") \
   X(PASS_TO_LISTENER,     "pass_to_listener",     "the capture listener itself was dialled") \
+  X(PASS_BOUND,           "pass_bound",           "a socket bound to a device, which leads to no listener") \
   X(CAPTURED,             "captured",             "a connect was sent to the capture listener") \
   X(CAPTURE_BYPASSED,     "capture_bypassed",     "no capture listener; the connect went its own way") \
   X(CAPTURE_REFUSED,      "capture_refused",      "no capture listener; the connect was refused") \

@@ -25,8 +25,11 @@ struct fp_endpoint_addr {
 struct fp_dialled {
   struct fp_endpoint_addr original;
   struct fp_endpoint_addr target;
-  __u32 captured;  // 1: the daemon wants to know the original; 0: balanced, nobody asks
+  __u32 how;
 };
+
+// A socket that dialled the capture listener itself has no original: an entry of its four-tuple would be another's.
+enum fp_how { FP_HOW_BALANCED, FP_HOW_CAPTURED, FP_HOW_DIRECT };
 
 // The four-tuple of a captured connection, as both of its ends see it. Both ends are in one network namespace.
 struct fp_flow {

@@ -19,7 +19,7 @@ static __always_inline struct fp_dialled *dialled_of(struct bpf_sock *sk) {
 }
 
 static __always_inline int remember_dialled(struct bpf_sock_addr *ctx, const struct fp_endpoint_addr *original,
-                                            const struct fp_endpoint_addr *target, __u32 captured) {
+                                            const struct fp_endpoint_addr *target, enum fp_how how) {
   struct bpf_sock *sk = ctx->sk;
   struct fp_dialled *dialled;
   if (!sk) return 0;
@@ -27,7 +27,7 @@ static __always_inline int remember_dialled(struct bpf_sock_addr *ctx, const str
   if (!dialled) return 0;
   dialled->original = *original;
   dialled->target = *target;
-  dialled->captured = captured;
+  dialled->how = how;
   return 1;
 }
 

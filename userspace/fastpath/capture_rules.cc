@@ -68,9 +68,15 @@ std::pair<fp_prefix, uint32_t> address_rule(const net::Cidr& cidr, uint32_t rule
 
 void compile_addresses(const CaptureOptions& options, CaptureRules& rules) {
   rules.settings.other_addresses = options.include_addresses.empty() ? kInclude : kExclude;
+  const auto exclude = [&](std::string_view ip, uint32_t length) {
+    rules.addresses.push_back(address_rule({net::Address::parse_ip(ip, 0).value(), length}, kExclude));
+  };
+  exclude("fe80::", 10);  // means nothing without its device, which the daemon is not told
   if (!options.loopback) {
-    rules.addresses.push_back(address_rule({net::Address::parse_ip("127.0.0.0", 0).value(), 8}, kExclude));
-    rules.addresses.push_back(address_rule({net::Address::parse_ip("::1", 0).value(), 128}, kExclude));
+    exclude("127.0.0.0", 8);
+    exclude("::1", 128);
+    exclude("0.0.0.0", 32);  // to the kernel another name for the loopback address
+    exclude("::", 128);
   }
   for (const net::Cidr& cidr : options.include_addresses) rules.addresses.push_back(address_rule(cidr, kInclude));
   for (const net::Cidr& cidr : options.exclude_addresses) rules.addresses.push_back(address_rule(cidr, kExclude));

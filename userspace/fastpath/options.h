@@ -31,7 +31,7 @@ struct CaptureOptions {
   std::vector<PortRange> exclude_ports;
   std::vector<net::Cidr> include_addresses;
   std::vector<net::Cidr> exclude_addresses;
-  bool loopback = false;  // false: 127.0.0.0/8 and ::1 are excluded
+  bool loopback = false;  // false: 127.0.0.0/8 and ::1 are excluded. Link-local IPv6 always is, unless included.
   std::vector<uint32_t> include_users;
   std::vector<uint32_t> exclude_users;
   std::vector<std::string> include_cgroups;

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <memory>
 
 #include "base/log.h"
@@ -70,14 +71,22 @@ std::vector<std::string> entries(const std::string& folder) {
   return names;
 }
 
-Result<Fd> lock_folder(const std::string& path) {
+// A status page takes the lock for a moment to see whether a daemon has it: a daemon that starts then tries again.
+constexpr int kLockTries = 20;
+constexpr timespec kLockPause{0, 10'000'000};
+
+Result<Fd> lock_folder(const std::string& path, int tries = kLockTries) {
   Fd folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder) return Error::from_errno(errno, fmt::format("opening {}", path));
-  if (flock(folder.get(), LOCK_EX | LOCK_NB) == 0) return folder;
-  if (errno == EWOULDBLOCK) {
+  while (flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return Error::from_errno(errno, fmt::format("locking {}", path));
+    if (--tries > 0) {
+      nanosleep(&kLockPause, nullptr);
+      continue;
+    }
     return Error{ErrorCode::kAlreadyExists, Side::kInternal, 0, fmt::format("{} belongs to a living daemon", path)};
   }
-  return Error::from_errno(errno, fmt::format("locking {}", path));
+  return folder;
 }
 
 }  // namespace
@@ -131,7 +140,7 @@ Result<PinDir> PinDir::look(std::string_view path) {
 
 bool PinDir::held() const {
   if (lock_) return true;
-  const Result<Fd> lock = lock_folder(path_);
+  const Result<Fd> lock = lock_folder(path_, 1);
   return !lock && lock.error().code == ErrorCode::kAlreadyExists;
 }
 

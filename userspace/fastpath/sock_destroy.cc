@@ -104,7 +104,7 @@ bool dialled(Bytes attributes, const fp_endpoint_addr& service) {
   fp_dialled what;
   if (value.size() < sizeof what) return false;
   std::memcpy(&what, value.data(), sizeof what);
-  return what.captured == 0 && std::memcmp(&what.original, &service, sizeof service) == 0;
+  return what.how == FP_HOW_BALANCED && std::memcmp(&what.original, &service, sizeof service) == 0;
 }
 
 // Calls `each` for every answer until the kernel says it is done.

@@ -167,6 +167,7 @@ Result<void> Steering::apply_sockops(const Options& options, const std::vector<C
   std::vector<std::string> paths = options.original_dst_cgroups;
   for (const Cgroup& place : places) paths.push_back(place.path());
   Result<Cgroup> daemon = daemon_cgroup(options);
+  if (!daemon && !options.daemon_cgroup.empty()) return daemon.error();
   // A daemon in the root cgroup would put the program on every socket of the machine; it asks by the flow instead.
   if (daemon.ok() && daemon->level() != 0) paths.push_back(daemon->path());
   Result<std::vector<Cgroup>> cgroups = open_all(paths);

@@ -142,6 +142,59 @@ TEST_F(Capture, LeavesTheListenerReachableByItsOwnAddress) {
   EXPECT_EQ(OriginalDst::open(steering_->pins())->lookup(accepted.get()), std::nullopt);
 }
 
+TEST_F(Capture, GivesADirectConnectionNoLeftOverOriginal) {
+  options_.capture->listener_v4 = address("127.0.0.1", 15001);
+  start();
+  EXPECT_EQ(in_child(nullptr, [&]() -> std::string {
+    testing::enter_new_netns();
+    const Fd listener = bind_socket(address("127.0.0.1", 15001), SOCK_STREAM);
+    apps_->join();
+    std::string said;
+    for (const uint16_t port : {uint16_t{1001}, uint16_t{15001}}) {
+      // The same four-tuple twice; a reset frees it at once. The first original is never asked for.
+      const Fd dialler = make_socket(AF_INET, SOCK_STREAM);
+      const int one = 1;
+      const linger reset{1, 0};
+      setsockopt(dialler.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+      setsockopt(dialler.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+      sockaddr_storage storage{};
+      const socklen_t size = address("127.0.0.1", 40001).to_sockaddr(storage);
+      if (bind(dialler.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) return "bind";
+      said += dial(dialler.get(), address("127.0.0.1", port)) + " ";
+      const Fd accepted = accept_one(listener.get());
+      if (port != 15001) continue;
+      const auto dst = OriginalDst::open(steering_->pins())->lookup(accepted.get());
+      said += dst ? dst->to_string() : "none";
+    }
+    return said;
+  }), "ok ok none");
+}
+
+TEST_F(Capture, LeavesSocketsOfADeviceAlone) {
+  start();
+  EXPECT_EQ(in_child(apps_.get(), [&]() -> std::string {
+    testing::enter_new_netns();
+    if (system("ip link add mr0 type veth peer name mr1 && ip addr add 192.0.2.1/24 dev mr0 && "
+               "ip link set mr0 up && ip link set mr1 up") != 0) return "ip";
+    const Fd listener = bind_socket(address("127.0.0.1", options_.capture->listener_v4.port()), SOCK_STREAM);
+    const Fd client = make_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK);
+    if (setsockopt(client.get(), SOL_SOCKET, SO_BINDTODEVICE, "mr0", 4) != 0) return "bind to device";
+    return dial(client.get(), address("192.0.2.2", 80));  // on its way, where the device leads
+  }), "EINPROGRESS");
+  EXPECT_EQ(counts()[FP_PASS_BOUND], 1u);
+}
+
+TEST_F(Capture, LeavesLinkLocalAndUnspecifiedAddressesAlone) {
+  const CaptureRules rules = CaptureRules::compile(*options_.capture).value();
+  ASSERT_EQ(rules.addresses.size(), 1u);  // link-local; loopback is asked for
+  options_.capture->loopback = false;
+  EXPECT_EQ(CaptureRules::compile(*options_.capture)->addresses.size(), 5u);
+  start();
+  const net::Address server = local_of(server_v4_.get());
+  EXPECT_EQ(app_dials(address("0.0.0.0", server.port())).substr(0, 3), "ok ");
+  EXPECT_TRUE(accept_one(server_v4_.get()));
+}
+
 TEST_F(Capture, ExcludesPorts) {
   const uint16_t port = local_of(server_v4_.get()).port();
   options_.capture->exclude_ports = {{port, port}};
