@@ -1,9 +1,9 @@
 // Loading one BPF object (a generated skeleton) and putting its programs to work: the life cycle every part of the fast
 // path goes through.
 //
-//   Result<Object<connect_bpf>> object = Object<connect_bpf>::open(pins);
+//   Result<Object<connect_bpf>> object = Object<connect_bpf>::open(&pins);
 //   object->get()->rodata->settings = ...;              // settings are read-only data, set before load()
-//   object->load(pins);                                 // maps marked LIBBPF_PIN_BY_NAME are adopted or pinned
+//   object->load();                                     // maps marked LIBBPF_PIN_BY_NAME are adopted or pinned
 //   attach_cgroup(pins, object->get()->progs.connect4, cgroup, "steer-connect4-1234");
 //
 // A pinned map whose definition changed is replaced by a new one. attach_*() replace the program of the link that is
@@ -21,7 +21,7 @@
 
 namespace millrace::fastpath {
 
-// Unpins those maps of the opened object whose pinned namesake has another type, size or flags, and names their number.
+// Unpins the namesakes of the opened object's maps that have another type, size or flags.
 base::Result<void> reconcile_pinned_maps(bpf_object* object);
 // "loading <object>: <errno>; <last line that libbpf or the verifier said>". Reads what the calling thread provoked.
 base::Error bpf_failure(int error, std::string_view doing);
