@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the API that Millrace is built with: generate.sh DEPS SOURCE OUT PARTS PROTOC MERGE_OVERLAY
 #   DEPS    unpacked deps/ tree (envoy-api, googleapis, xds)
-#   SOURCE  config/api: stubs, overlay.txt, translated.txt
+#   SOURCE  config/api: stubs, own, overlay.txt, translated.txt
 #   OUT     gets api.binpb (every type, overlay merged in), gen/ (C++ of what is translated) and
 #           api_part_<n>.cc, n < PARTS, which include the generated sources: a few large translation
 #           units compile far quicker than ninety small ones.
@@ -21,11 +21,12 @@ list() { (cd "$1" && shift && find "$@" -name '*.proto' | sed 's,^\./,,' | LC_AL
   list "$deps/envoy-api" envoy | grep -E '/v3[^/]*/|^envoy/annotations/'
   list "$deps/xds" udpa xds | grep -v /test/
   list "$source/stubs" .
+  list "$source/own" .
 } >"$out/roots.txt"
 
 # shellcheck disable=SC2046  # one argument per line of the list
-"$protoc" -I "$source/stubs" -I "$deps/envoy-api" -I "$deps/xds" -I "$deps/googleapis" --include_imports \
-  --descriptor_set_out="$out/base.binpb" $(cat "$out/roots.txt") 2>"$out/protoc.log" || {
+"$protoc" -I "$source/stubs" -I "$source/own" -I "$deps/envoy-api" -I "$deps/xds" -I "$deps/googleapis" \
+  --include_imports --descriptor_set_out="$out/base.binpb" $(cat "$out/roots.txt") 2>"$out/protoc.log" || {
   grep -v 'warning: Import' "$out/protoc.log" >&2
   exit 1
 }

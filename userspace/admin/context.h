@@ -15,6 +15,7 @@
 #include "admin/exchange.h"
 #include "base/clock.h"
 #include "base/result.h"
+#include "fastpath/status.h"
 #include "net/address.h"
 
 namespace millrace::stats {
@@ -84,6 +85,8 @@ struct AdminContext {
   std::function<std::vector<RuntimeLayer>()> runtime = {};  // lowest first
   // JSON of admin.v3.ConfigDump. kInvalidArgument becomes 400, kNotFound 404.
   std::function<base::Result<std::unique_ptr<Body>>(const ConfigDumpQuery&)> config_dump = {};
+
+  std::function<fastpath::Status()> fast_path = {};
 
   std::function<void(const DrainRequest&)> drain_listeners = {};
   std::function<void(bool fail)> healthcheck_fail = {};

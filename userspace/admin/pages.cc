@@ -48,6 +48,7 @@ constexpr std::array kPages = {
     Page{"/clusters", "clusters, their limits and their hosts", false, &answer_clusters, kFormat},
     Page{"/config_dump", "the configuration that was loaded", false, &answer_config_dump, kConfigDump},
     Page{"/drain_listeners", "stop accepting connections", true, &answer_drain_listeners, kDrain},
+    Page{"/fastpath", "what the kernel does: programs, services, counts by reason", false, &answer_fastpath, kFormat},
     Page{"/healthcheck/fail", "tell health checkers to go elsewhere", true, &answer_healthcheck_fail, {}},
     Page{"/healthcheck/ok", "take back /healthcheck/fail", true, &answer_healthcheck_ok, {}},
     Page{"/help", "this list", false, &answer_help, {}},

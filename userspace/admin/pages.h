@@ -41,6 +41,8 @@ Response answer_runtime(const Request&, AdminContext&);
 Response answer_certs(const Request&, AdminContext&);
 Response answer_config_dump(const Request&, AdminContext&);
 Response answer_hot_restart_version(const Request&, AdminContext&);
+// fastpath_page.cc
+Response answer_fastpath(const Request&, AdminContext&);
 // stats_pages.cc
 Response answer_stats(const Request&, AdminContext&);
 Response answer_prometheus(const Request&, AdminContext&);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "fastpath/options.h"
 #include "filter/network_filter.h"
 #include "net/socket.h"
 #include "stats/stats.h"
@@ -37,6 +38,30 @@ struct Listener {
   std::vector<stream::AccessLog> access_logs;
 };
 
+// millrace.fastpath.v1.FastPath. Addresses that only binding tells, and sockets, are put in by the server.
+struct FastPath {
+  struct Service {
+    std::string listener;  // whose bound address it is; empty: `address`
+    net::Address address;
+    uint8_t protocol = 0;  // IPPROTO_TCP, IPPROTO_UDP
+    upstream::Cluster* cluster = nullptr;
+  };
+  struct ShortCircuit {
+    std::vector<std::string> cgroups;
+    std::vector<std::string> listeners;
+    uint32_t unread_bytes_max = 256 * 1024;
+    uint32_t one_way_bytes_max = 256 * 1024;
+  };
+
+  fastpath::Options steering;
+  std::vector<std::string> capture_listeners;
+  std::vector<Service> services;
+  std::vector<std::string> inbound_listeners;  // fastpath::InboundRule::socket counts in here
+  std::optional<ShortCircuit> short_circuit;
+  bool worker_steering = false;
+  bool fail_when_unavailable = false;
+};
+
 struct Admin {
   std::optional<net::Address> address;
   std::vector<stream::AccessLog> access_logs;
@@ -56,6 +81,7 @@ struct Snapshot {
   std::vector<std::unique_ptr<const Listener>> listeners;
   std::shared_ptr<const upstream::ClusterSet> clusters;
   Admin admin;
+  std::optional<FastPath> fast_path;
   LocalNode node;
   base::milliseconds stats_flush_interval{5'000};
   std::shared_ptr<const ConfigDump> config_dump;  // the configuration as /config_dump shows it; main thread

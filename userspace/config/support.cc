@@ -94,12 +94,13 @@ std::string joined(const std::vector<std::string>& words) {
 
 class Walk {
  public:
-  // type_prefix: what the type within an Any must start with.
+  // type_prefix: what the type within an Any must start with; of a message that wraps an Any, that of the Any.
   void walk(const pb::Message& message, std::string_view type_prefix = {});
   SupportFindings findings;
 
  private:
-  void field(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule);
+  void field(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule,
+             std::string_view outer_prefix);
   void map(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule);
   void any(const pb::Message& any, std::string_view type_prefix);
   void check_value(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule);
@@ -142,24 +143,26 @@ void Walk::walk(const pb::Message& message, std::string_view type_prefix) {
     } else if (!rule->ignored_because.empty()) {
       ignored(rule->ignored_because);
     } else {
-      field(message, *set, *rule);
+      field(message, *set, *rule, type_prefix);
     }
   }
 }
 
-void Walk::field(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule) {
+void Walk::field(const pb::Message& message, const pb::FieldDescriptor& field, const SupportedField& rule,
+                 std::string_view outer_prefix) {
   const pb::Reflection& reflection = *message.GetReflection();
+  const std::string_view prefix = rule.type_prefix.empty() ? outer_prefix : rule.type_prefix;
   if (!rule.values.empty()) check_value(message, field, rule);
   if (field.is_map()) return map(message, field, rule);
   if (field.cpp_type() != pb::FieldDescriptor::CPPTYPE_MESSAGE) return;
-  if (!field.is_repeated()) return walk(reflection.GetMessage(message, &field), rule.type_prefix);
+  if (!field.is_repeated()) return walk(reflection.GetMessage(message, &field), prefix);
   const int size = reflection.FieldSize(message, &field);
   for (int i = 0; i < size; ++i) {
     const Step step = into_item(static_cast<size_t>(i));
     if (rule.first_only && i > 0) {
       ignored("a fallback of the first item, which is used");
     } else {
-      walk(reflection.GetRepeatedMessage(message, &field, i), rule.type_prefix);
+      walk(reflection.GetRepeatedMessage(message, &field, i), prefix);
     }
   }
 }

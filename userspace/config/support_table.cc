@@ -6,7 +6,7 @@ namespace millrace::config {
 //   name            honoured
 //   name{A,B}       honoured for these values only: of an enum, or true/false
 //   name[0]         of a list only the first item counts
-//   name<a.b.>      an Any that must hold a type whose name starts so: others have no place there
+//   name<a.b.>      an Any, or a message around one, that must hold a type whose name starts so
 //   - name name: why these are accepted although they change nothing here
 // A field that is not named is an error in a configuration: known to Envoy, not supported by
 // Millrace yet. So is a message that is not named, wherever an Any holds it. google.protobuf's
@@ -16,6 +16,7 @@ static constexpr std::string_view kSource = R"(
 # ---- bootstrap
 envoy.config.bootstrap.v3.Bootstrap
   node static_resources admin stats_config layered_runtime cluster_manager
+  bootstrap_extensions<millrace.fastpath.>
   stats_flush_interval
   - stats_flush_on_admin: there are no stats sinks to flush to
   - node_context_params: only xDS requests carry it
@@ -45,6 +46,24 @@ envoy.config.core.v3.Locality
   region zone sub_zone
 envoy.config.metrics.v3.StatsConfig
   use_all_default_tags{true}
+
+# ---- the kernel fast path
+millrace.fastpath.v1.FastPath
+  pin_directory cgroups daemon_cgroup capture connect_time inbound short_circuit worker_steering on_unavailable
+millrace.fastpath.v1.Capture
+  listeners include_cgroups exclude_cgroups include_users exclude_users include_ports exclude_ports
+  include_addresses exclude_addresses loopback on_dead_listener so_original_dst_cgroups connections_max
+millrace.fastpath.v1.ConnectTime
+  listeners udp_services on_no_endpoint reset_connections services_max endpoints_max udp_flows_max
+millrace.fastpath.v1.UdpService
+  address cluster
+millrace.fastpath.v1.Inbound
+  listener network_namespace addresses ports on_dead_listener loopback
+millrace.fastpath.v1.ShortCircuit
+  cgroups listeners unread_bytes_max one_way_bytes_max
+millrace.fastpath.v1.WorkerSteering
+envoy.type.v3.Int32Range
+  start end
 
 # ---- addresses and sockets
 envoy.config.core.v3.Address
@@ -231,7 +250,7 @@ envoy.config.cluster.v3.UpstreamConnectionOptions
 envoy.config.cluster.v3.LoadBalancingPolicy
   policies[0]
 envoy.config.cluster.v3.LoadBalancingPolicy.Policy
-  typed_extension_config
+  typed_extension_config<envoy.extensions.load_balancing_policies.>
 envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig
   locality_weighted_lb_config zone_aware_lb_config
 envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig
@@ -315,7 +334,7 @@ envoy.config.core.v3.HeaderValueOption
 envoy.config.core.v3.HeaderValue
   key value raw_value
 envoy.config.core.v3.TypedExtensionConfig
-  name typed_config<envoy.extensions.load_balancing_policies.>
+  name typed_config
 envoy.config.core.v3.Metadata
   filter_metadata
   - typed_filter_metadata: nothing reads it

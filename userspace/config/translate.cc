@@ -49,6 +49,8 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
     to->listeners.push_back(std::move(made));
   }
 
+  fast_path(from, *to);
+
   if (from.admin().has_address()) to->admin.address = address(from.admin().address(), "admin.address", true);
   to->admin.access_logs = access_logs(from.admin().access_log(), "admin.access_log");
   if (!from.admin().access_log_path().empty()) {

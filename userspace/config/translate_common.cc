@@ -62,6 +62,27 @@ std::optional<net::Address> Translator::address(const core_v3::Address& from, Pa
   }
 }
 
+std::vector<net::Cidr> Translator::cidr_ranges(const google::protobuf::RepeatedPtrField<core_v3::CidrRange>& from,
+                                               Path path) {
+  std::vector<net::Cidr> to;
+  for (int i = 0; i < from.size(); ++i) {
+    const std::string at = fmt::format("{}[{}]", path, i);
+    base::Result<net::Address> prefix = net::Address::parse_ip(from[i].address_prefix(), 0);
+    if (!prefix.ok()) {
+      error(at + ".address_prefix", prefix.error().what);
+      continue;
+    }
+    const uint32_t bits = prefix->kind() == net::Address::Kind::kIpv4 ? 32 : 128;
+    if (from[i].prefix_len().value() > bits) {
+      error(at + ".prefix_len", fmt::format("{} bits are more than the address has", from[i].prefix_len().value()),
+            fmt::format("use at most {}", bits));
+      continue;
+    }
+    to.push_back({std::move(*prefix), from[i].prefix_len().value()});
+  }
+  return to;
+}
+
 net::TcpKeepalive Translator::keepalive(const core_v3::TcpKeepalive& from) {
   net::TcpKeepalive to;
   if (from.has_keepalive_probes()) to.probes = from.keepalive_probes().value();

@@ -99,15 +99,7 @@ void Translator::hcm_headers(const hcm_v3::HttpConnectionManager& from, filter::
   }
   const auto& internal = from.internal_address_config();
   to.internal_unix_sockets = internal.unix_sockets();
-  for (int i = 0; i < internal.cidr_ranges_size(); ++i) {
-    const auto& range = internal.cidr_ranges(i);
-    base::Result<net::Address> prefix = net::Address::parse_ip(range.address_prefix(), 0);
-    if (prefix.ok()) {
-      to.internal_ranges.push_back({std::move(*prefix), range.prefix_len().value()});
-    } else {
-      error(fmt::format("{}.internal_address_config.cidr_ranges[{}].address_prefix", path, i), prefix.error().what);
-    }
-  }
+  to.internal_ranges = cidr_ranges(internal.cidr_ranges(), path + ".internal_address_config.cidr_ranges");
 }
 
 std::vector<upstream::Cluster*> Translator::route_clusters(const route::RouteTable& table, bool validate, Path path) {

@@ -28,7 +28,8 @@ class RepeatedPtrField;
 }  // namespace google::protobuf
 namespace envoy::type::v3 {
 class FractionalPercent;
-}
+class Int32Range;
+}  // namespace envoy::type::v3
 namespace envoy::type::matcher::v3 {
 class RegexMatchAndSubstitute;
 class StringMatcher;
@@ -36,6 +37,7 @@ class StringMatcher;
 namespace envoy::config::core::v3 {
 class Address;
 class BindConfig;
+class CidrRange;
 class DataSource;
 class HeaderValueOption;
 class Http1ProtocolOptions;
@@ -80,8 +82,17 @@ namespace envoy::extensions::filters::network::tcp_proxy::v3 {
 class TcpProxy;
 }
 
+namespace millrace::fastpath::v1 {
+class Capture;
+class ConnectTime;
+class FastPath;
+class Inbound;
+class ShortCircuit;
+}  // namespace millrace::fastpath::v1
+
 namespace millrace::config {
 
+namespace fastpath_v1 = millrace::fastpath::v1;
 namespace core_v3 = envoy::config::core::v3;
 namespace route_v3 = envoy::config::route::v3;
 namespace cluster_v3 = envoy::config::cluster::v3;
@@ -143,6 +154,7 @@ class Translator {
   std::optional<net::Address> socket_address(const core_v3::SocketAddress& from, Path path, bool port_zero_allowed);
   net::TcpKeepalive keepalive(const core_v3::TcpKeepalive& from);
   std::vector<net::SocketOption> socket_options(const google::protobuf::RepeatedPtrField<core_v3::SocketOption>& from);
+  std::vector<net::Cidr> cidr_ranges(const google::protobuf::RepeatedPtrField<core_v3::CidrRange>& from, Path path);
   std::string data_source(const core_v3::DataSource& from, Path path);
   route::StringMatch string_match(const envoy::type::matcher::v3::StringMatcher& from);
   route::HeaderMatch header_match(const route_v3::HeaderMatcher& from);
@@ -196,6 +208,17 @@ class Translator {
   void http_filters(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
   std::vector<upstream::Cluster*> route_clusters(const route::RouteTable& table, bool validate, Path path);
   std::unique_ptr<const filter::NetworkFilterConfig> tcp_proxy(const tcp_proxy_v3::TcpProxy& from, Path path);
+
+  // translate_fastpath.cc
+  void fast_path(const bootstrap_v3::Bootstrap& from, Snapshot& to);
+  FastPath fast_path(const fastpath_v1::FastPath& from, const Snapshot& snapshot, Path path);
+  void capture(const fastpath_v1::Capture& from, const Snapshot& snapshot, FastPath& to, Path path);
+  void connect_time(const fastpath_v1::ConnectTime& from, const Snapshot& snapshot, FastPath& to, Path path);
+  void inbound(const fastpath_v1::Inbound& from, const Snapshot& snapshot, FastPath& to, Path path);
+  void short_circuit(const fastpath_v1::ShortCircuit& from, const Snapshot& snapshot, FastPath& to, Path path);
+  const Listener* listener_named(const std::string& name, const Snapshot& snapshot, Path path);
+  std::vector<fastpath::PortRange> port_ranges(
+      const google::protobuf::RepeatedPtrField<envoy::type::v3::Int32Range>& from, Path path);
 
   Diagnostics& diagnostics_;
   const BuildContext& context_;

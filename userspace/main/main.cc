@@ -12,6 +12,7 @@
 #include "config/loader.h"
 #include "config/support.h"
 #include "config/translate.h"
+#include "main/fastpath_command.h"
 #include "main/flags.h"
 #include "server/server.h"
 #include "server/signals.h"
@@ -151,6 +152,7 @@ class Daemon {
       if (!json.ok()) return json.error();
       return std::unique_ptr<admin::Body>(std::make_unique<ConfigDumpBody>(std::move(*json)));
     };
+    context_.fast_path = [this] { return server_.fast_path().status(); };
     context_.drain_listeners = [this](const admin::DrainRequest& request) {
       server_.drain_listeners(request.inbound_only ? server::Server::DrainScope::kInboundOnly
                                                    : server::Server::DrainScope::kAll,
@@ -226,6 +228,7 @@ int serve(const Flags& flags) {
 }  // namespace millrace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "fastpath") return millrace::fastpath_command(argc - 1, argv + 1);
   const millrace::ParsedFlags parsed = millrace::parse_flags(argc, argv);
   if (parsed.done) return parsed.code;
   if (parsed.flags.print_support) {

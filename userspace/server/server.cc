@@ -43,6 +43,7 @@ Server::Server(ServerOptions options, io::Loop& loop, stats::Store& store, strea
       listener_manager_stats_(store.add_block(lm::kSchema, stats::plain_name("listener_manager."))),
       filesystem_stats_(store.add_block(stats::filesystem::kSchema, stats::plain_name("filesystem."))),
       cluster_manager_stats_(store.add_block(stats::cluster_manager::kSchema, stats::plain_name("cluster_manager."))),
+      fast_path_(*snapshot_, loop, store),
       started_(base::Clock::now()), signals_(loop, [this](int signal) { on_signal(signal); }),
       flush_timer_(loop.timers(), *this), drain_check_(loop.timers(), *this), drain_timeout_(loop.timers(), *this),
       listener_drain_(loop.timers(), *this) {
@@ -73,10 +74,12 @@ base::Result<void> Server::start() {
     }
     manager.inc(lm::kListenerAdded);
   }
+  if (base::Result<void> begun = fast_path_.start(listeners_, fds_); !begun.ok()) return begun;
   for (uint16_t i = 0; i < options_.concurrency; ++i) {
     WorkerOptions worker;
     worker.index = i;
     worker.ring = options_.ring;
+    worker.cpu = fast_path_.worker_cpu(i);
     worker.access_log_flush_interval = options_.access_log_flush_interval;
     workers_.push_back(std::make_unique<Worker>(worker, snapshot_, access_logs_, connections_));
     if (base::Result<void> started = workers_.back()->start(); !started.ok()) {
@@ -256,6 +259,7 @@ base::seconds Server::uptime() const {
 void Server::refresh_stats() {
   stats::StatShard shard = server_stats_->main_shard();
   const struct mallinfo2 heap = mallinfo2();
+  fast_path_.refresh_stats();
   shard.gauge_set(ss::kUptime, uptime().count());
   shard.gauge_set(ss::kTotalConnections, connections_.active.load(std::memory_order_relaxed));
   shard.gauge_set(ss::kMemoryAllocated, static_cast<int64_t>(heap.uordblks + heap.hblkhd));

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "config/snapshot.h"
 #include "io/loop.h"
+#include "server/fast_path.h"
 #include "server/signals.h"
 #include "server/worker.h"
 #include "stats/schema_server.h"
@@ -54,6 +55,7 @@ class Server {
   // Brings uptime, memory and breaker gauges up to date.
   void refresh_stats();
 
+  const FastPath& fast_path() const { return fast_path_; }
   State state() const { return state_; }
   bool healthcheck_failed() const { return healthcheck_failed_; }
   const config::Snapshot& snapshot() const { return *snapshot_; }
@@ -82,7 +84,8 @@ class Server {
   uint64_t filesystem_seen_[stats::filesystem::kStatCount] = {};
   GlobalConnections connections_;
   std::vector<std::unique_ptr<SharedListener>> listeners_;
-  std::vector<std::vector<std::vector<int>>> fds_;  // [listener][worker][address], until handed over
+  ListenerSockets fds_;  // until handed over
+  FastPath fast_path_;
   std::vector<std::unique_ptr<Worker>> workers_;
   base::MonotonicTime started_;
   State state_ = State::kInitializing;

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <functional>
 
+#include "upstream/host_sources.h"
+
 namespace millrace::upstream {
 namespace {
 
@@ -29,45 +31,10 @@ LoadBalancer::LoadBalancer(const Cluster& cluster, uint16_t worker, base::Prng& 
 void LoadBalancer::rebuild() {
   epoch_ = cluster_.health_epoch();
   sources_.clear();
-  const size_t priorities = cluster_.priority_count();
-  std::vector<PriorityHealth> levels(priorities);
-  std::vector<std::vector<Host*>> healthy(priorities), degraded(priorities);
-  for (size_t p = 0; p < priorities; ++p) {
-    for (const HostPtr& host : cluster_.hosts_of(p)) {
-      ++levels[p].hosts;
-      if (host->excluded()) ++levels[p].excluded;
-      // One reading of the flags decides: they may change meanwhile, and will be seen at the next epoch.
-      switch (host->health()) {
-        case Health::kHealthy: healthy[p].push_back(host.get()); break;
-        case Health::kDegraded: degraded[p].push_back(host.get()); break;
-        case Health::kUnhealthy: break;
-      }
-    }
-    levels[p].healthy = static_cast<uint32_t>(healthy[p].size());
-    levels[p].degraded = static_cast<uint32_t>(degraded[p].size());
-  }
-  const CommonLbOptions& common = cluster_.options().common_lb;
-  const std::vector<PriorityLoad> loads =
-      priority_loads(levels, common.overprovisioning_factor_percent, common.healthy_panic_threshold_percent);
-  // Draws go to the healthy hosts of all levels first, then to the degraded ones.
-  for (size_t p = 0; p < priorities; ++p) {
-    if (!loads[p].panic) {
-      add_source(loads[p].healthy_percent, false, std::move(healthy[p]));
-      continue;
-    }
-    std::vector<Host*> all;
-    if (!common.fail_traffic_on_panic) {
-      for (const HostPtr& host : cluster_.hosts_of(p)) all.push_back(host.get());
-    }
-    add_source(loads[p].healthy_percent + loads[p].degraded_percent, true, std::move(all));
-  }
-  for (size_t p = 0; p < priorities; ++p) {
-    if (!loads[p].panic) add_source(loads[p].degraded_percent, false, std::move(degraded[p]));
-  }
+  for (HostSource& source : host_sources(cluster_)) add_source(source.percent, source.panic, std::move(source.hosts));
 }
 
 void LoadBalancer::add_source(uint32_t percent, bool panic, std::vector<Host*> hosts) {
-  if (percent == 0) return;
   Source& source = sources_.emplace_back();
   source.percent_end = percent + (sources_.size() > 1 ? sources_[sources_.size() - 2].percent_end : 0);
   source.panic = panic;

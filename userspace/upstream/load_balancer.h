@@ -15,7 +15,6 @@
 #include "base/prng.h"
 #include "upstream/cluster.h"
 #include "upstream/edf.h"
-#include "upstream/priority_load.h"
 
 namespace millrace::upstream {
 

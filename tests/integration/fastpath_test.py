@@ -1,0 +1,178 @@
+"""The kernel fast path through the daemon: the same bytes with it and without, and what operators see.
+
+Everything is confined to a cgroup of its own and a pin folder of its own; both go, whatever happens.
+"""
+import json
+import os
+import signal
+import socket
+import subprocess
+import unittest
+import uuid
+
+from support import configs, upstream
+from support.case import ProxyCase
+from support.process import wait_until
+from support.proxy import BINARY, run
+
+
+def cgroup_mount():
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        for line in f:
+            fields = line.split()
+            if fields[fields.index("-") + 1] == "cgroup2":
+                return fields[4]
+    raise unittest.SkipTest("no cgroup v2 is mounted")
+
+
+class FastPathTest(ProxyCase):
+    def setUp(self):
+        self.name = "millrace-test-" + uuid.uuid4().hex[:12]
+        self.cgroup = os.path.join(cgroup_mount(), self.name)
+        self.pins = f"/sys/fs/bpf/{self.name}"
+        os.mkdir(self.cgroup)
+        self.addCleanup(os.rmdir, self.cgroup)
+        self.addCleanup(run, "fastpath", "detach", "--force", "--pin-directory", self.pins)
+
+    def extension(self, part, more=""):
+        return f"""
+            bootstrap_extensions:
+            - name: millrace.fastpath
+              typed_config:
+                "@type": type.googleapis.com/millrace.fastpath.v1.FastPath
+                pin_directory: {self.pins}
+                cgroups: [/{self.name}]
+                {part}
+                {more}
+            """
+
+    def in_cgroup(self, *command):
+        """Output of a program in the cgroup, which has to succeed."""
+        script = f'echo $$ >{self.cgroup}/cgroup.procs && exec "$@"'
+        done = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, text=True, timeout=20,
+                              check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def fetch(self, port, times=1):
+        """Bodies that curl gets in the cgroup, a connection each."""
+        return [self.in_cgroup("curl", "-sS", "--max-time", "10", f"http://127.0.0.1:{port}/") for _ in range(times)]
+
+    def balanced(self, part="connect_time: { listeners: [front] }", **options):
+        servers = [self.upstream(upstream.answer(body)) for body in (b"one", b"two")]
+        cluster = configs.cluster("up", *[server.port for server in servers])
+        proxy = self.start([lambda port: configs.listener(port, configs.tcp_proxy("up"))], [cluster],
+                           extra=self.extension(part), **options)
+        return proxy, servers
+
+    def count(self, proxy, name):
+        return proxy.stat(f"fastpath.{name}")
+
+    def test_connect_goes_to_an_endpoint_and_the_daemon_sees_nothing(self):
+        proxy, _ = self.balanced()
+        bodies = self.fetch(proxy.port, 40)
+        self.assertEqual(set(bodies), {"one", "two"})
+        self.assertEqual(self.count(proxy, "balanced_tcp"), 40)
+        self.assertEqual(proxy.stat("tcp.tcp.downstream_cx_total"), 0)
+        # Who is not steered gets the same from the listener.
+        with self.client(proxy.port) as client:
+            self.assertIn(client.request().body, (b"one", b"two"))
+        self.assertEqual(proxy.stat("tcp.tcp.downstream_cx_total"), 1)
+
+    def test_getpeername_is_what_was_dialled(self):
+        proxy, _ = self.balanced()
+        script = f"import socket; print(socket.create_connection(('127.0.0.1', {proxy.port})).getpeername()[1])"
+        self.assertEqual(int(self.in_cgroup("python3", "-c", script)), proxy.port)
+
+    def test_services_outlive_the_daemon_and_detach_leaves_nothing(self):
+        proxy, _ = self.balanced(expect_exit=-9)
+        proxy.signal(signal.SIGKILL)
+        wait_until(lambda: not proxy.process.running(), 5, "the daemon is dead")
+        self.assertEqual(set(self.fetch(proxy.port, 30)), {"one", "two"})
+        status = run("fastpath", "status", "--pin-directory", self.pins)
+        self.assertEqual(status.code, 0, status.text)
+        self.assertIn("no daemon", status.text)
+        self.assertIn(f"service tcp 127.0.0.1:{proxy.port}", status.text)
+        gone = run("fastpath", "detach", "--pin-directory", self.pins)
+        self.assertEqual(gone.code, 0, gone.text)
+        self.assertFalse(os.path.exists(self.pins))
+        with self.assertRaises(AssertionError):  # connection refused: nobody listens
+            self.fetch(proxy.port)
+
+    def test_detach_spares_a_living_daemon(self):
+        self.balanced()
+        refused = run("fastpath", "detach", "--pin-directory", self.pins)
+        self.assertEqual(refused.code, 1)
+        self.assertIn("--force", refused.text)
+
+    def test_admin_page(self):
+        proxy, servers = self.balanced()
+        page = json.loads(proxy.admin("/fastpath?format=json")[1])
+        self.assertTrue(page["active"])
+        self.assertEqual(page["captured_cgroups"], [f"/{self.name}"])
+        self.assertEqual(page["services"][0]["address"], f"127.0.0.1:{proxy.port}")
+        self.assertEqual(sorted(page["services"][0]["endpoints"]),
+                         sorted(f"127.0.0.1:{server.port}" for server in servers))
+        self.assertIn("daemon alive", proxy.admin("/fastpath")[1])
+
+    def test_without_the_right_to_it_the_daemon_serves_all_the_same(self):
+        wrapper = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+        proxy, _ = self.balanced(wrapper=[*wrapper, "--reuid=65534", "--regid=65534", "--clear-groups"],
+                                 binary=self.readable_binary())
+        self.assertEqual(set(self.fetch(proxy.port, 8)), {"one", "two"})
+        page = json.loads(proxy.admin("/fastpath?format=json")[1])
+        self.assertFalse(page["active"])
+        self.assertTrue(page["off"])
+        self.assertIn("off, serving without it", proxy.log())
+
+    def readable_binary(self):
+        """A copy of the daemon that other users may run."""
+        folder = f"/tmp/{self.name}"
+        os.mkdir(folder, 0o755)
+        self.addCleanup(os.rmdir, folder)
+        copy = os.path.join(folder, "millrace")
+        subprocess.run(["install", "-m", "755", BINARY, copy], check=True)
+        self.addCleanup(os.remove, copy)
+        return copy
+
+    def test_it_can_be_demanded(self):
+        config = configs.bootstrap(0, [configs.listener(0, configs.tcp_proxy("up"))], [configs.cluster("up", 1)],
+                                   self.extension("daemon_cgroup: /", "on_unavailable: FAIL").replace(
+                                       f"cgroups: [/{self.name}]", "cgroups: [/no/such/cgroup]"))
+        outcome = run("--config-yaml", config)
+        self.assertEqual(outcome.code, 1)
+        self.assertIn("the fast path", outcome.text)
+        self.assertIn("/no/such/cgroup", outcome.text)
+
+    def test_worker_steering_loses_no_connection(self):
+        server = self.upstream(upstream.answer(b"x"))
+        cluster = configs.cluster("up", server.port)
+        proxy = self.start([lambda port: configs.listener(port, configs.tcp_proxy("up"))], [cluster],
+                           extra=self.extension("worker_steering: {}"), concurrency=2)
+        for _ in range(50):
+            with self.client(proxy.port) as client:
+                self.assertEqual(client.request().body, b"x")
+        self.assertEqual(self.count(proxy, "worker_of_cpu") + self.count(proxy, "worker_other"), 50)
+
+    def test_inbound_steers_a_range_of_ports_to_one_listener(self):
+        server = self.upstream(upstream.answer(b"inbound"))
+        cluster = configs.cluster("up", server.port)
+        log = configs.file_log("a.log", "%DOWNSTREAM_LOCAL_ADDRESS%")
+        extra = self.extension("""
+                inbound:
+                - listener: front
+                  addresses: [{ address_prefix: 127.7.7.0, prefix_len: 24 }]
+                  ports: [{ start: 20000, end: 30000 }]
+                  loopback: true
+                """)
+        proxy = self.start([lambda port: configs.listener(port, configs.tcp_proxy("up", access_log=[log]))], [cluster],
+                           extra=extra, flags=["--file-flush-interval-msec", "50"])
+        for address in (("127.7.7.1", 20000), ("127.7.7.99", 29999)):
+            with socket.create_connection(address, timeout=5) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                self.assertTrue(sock.recv(4096))
+        with self.assertRaises(OSError):
+            socket.create_connection(("127.7.7.1", 30000), timeout=5)
+        self.wait_until(lambda: os.path.exists(proxy.path("a.log")) and proxy.process.read("a.log").count("\n") == 2)
+        self.assertEqual(sorted(proxy.process.read("a.log").split()), ["127.7.7.1:20000", "127.7.7.99:29999"])
+
