@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "config/snapshot.h"
 #include "io/loop.h"
+#include "net/original_destination.h"
 #include "server/signals.h"
 #include "server/worker.h"
 #include "stats/schema_server.h"
@@ -28,6 +29,8 @@ struct ServerOptions {
   base::milliseconds drain_time{600'000};
   base::milliseconds access_log_flush_interval{10'000};
   io::UringOptions ring;
+  // What the fast path knows of redirected connections; null: nothing. Outlives the server.
+  const net::OriginalDestinationSource* original_destinations = nullptr;
 };
 
 class Server {
