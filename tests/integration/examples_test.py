@@ -7,7 +7,7 @@ from support.case import ProxyCase
 from support.http1 import get
 from support.proxy import Proxy, run
 
-EXAMPLES = ["quickstart.yaml", "tcp.yaml", "weighted.yaml", "retries.yaml", "access_log.yaml"]
+EXAMPLES = ["quickstart.yaml", "tcp.yaml", "weighted.yaml", "retries.yaml", "access_log.yaml", "original_dst.yaml"]
 
 
 class ExamplesTest(unittest.TestCase):
