@@ -9,6 +9,8 @@ from support import configs, upstream
 from support.case import ProxyCase
 from support.http1 import Client
 from support.namespaces import Namespace
+from support.ports import free_port
+from support.proxy import run
 from support.upstream import Upstream
 
 CAPTURE = 15001
@@ -165,6 +167,13 @@ class OriginalDestinationTest(RedirectedCase):
         self.capture(capture_listener(http(), extra=""), clusters=[ORIGINAL])
         self.assertEqual(self.dial(80).request().status, 503)
 
+    def test_a_transparent_listener_needs_the_right_to_be_one(self):
+        text = configs.bootstrap(free_port(), [capture_listener(tcp(), extra="transparent: true")], [ORIGINAL])
+        rights = "-net_admin,-net_raw"
+        outcome = run("--config-yaml", text, wrapper=["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"])
+        self.assertEqual(outcome.code, 1)
+        self.assertIn("listener 'capture': cannot set the transparent option on 0.0.0.0:15001", outcome.err)
+
     def test_a_pod_captures_its_own_connections(self):
         # The test's own namespace dials; the mark keeps the daemon's connections out of the rule.
         self.iptables(4, "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-d", "10.77.2.0/24", "-m", "mark", "!",
@@ -216,6 +225,18 @@ class OriginalDestinationClusterTest(RedirectedCase):
         self.assertNotIn("10.77.2.2", proxy.admin("/clusters")[1])
         self.assertEqual(client.request().body, b"a")  # and comes again
         self.assertEqual(proxy.stat("cluster.original.membership_change"), 3)
+
+    def test_workers_share_a_host(self):
+        self.server(upstream.echo_http, 80)
+        proxy = self.capture(capture_listener(http()), clusters=[ORIGINAL], concurrency=2)
+        clients = [self.dial(80) for _ in range(24)]
+        for client in clients:
+            self.assertEqual(client.request("POST", body=b"x").body, b"x")
+        by_worker = [proxy.stat(f"listener.0.0.0.0_15001.worker_{n}.downstream_cx_total") for n in (0, 1)]
+        self.assertEqual(sum(by_worker), 24)
+        self.assertGreater(min(by_worker), 0)
+        self.assertEqual(proxy.stat("cluster.original.membership_total"), 1)
+        self.assertIn("original::10.77.2.2:80::rq_success::24\n", proxy.admin("/clusters")[1])
 
     def test_a_host_with_a_connection_stays(self):
         self.server(upstream.echo_tcp, 7)

@@ -58,6 +58,16 @@ std::unique_ptr<Http1Pool>& OriginalDstBalancer::pool_slot(const Host& host, Res
   return found->second.pools[static_cast<size_t>(priority)];
 }
 
+std::vector<Http1Pool*> OriginalDstBalancer::pools() const {
+  std::vector<Http1Pool*> all;
+  for (const auto& [address, entry] : entries_) {
+    for (const auto& pool : entry.pools) {
+      if (pool != nullptr) all.push_back(pool.get());
+    }
+  }
+  return all;
+}
+
 void OriginalDstBalancer::forget(const net::Address& address) {
   const auto found = entries_.find(address);
   const net::Address key = found->first;

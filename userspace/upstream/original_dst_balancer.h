@@ -6,6 +6,7 @@
 #include <array>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "io/loop.h"
 #include "upstream/load_balancer.h"
@@ -28,14 +29,8 @@ class OriginalDstBalancer {
   Host* choose(const LbContext& context);
   // Where the pool of a host that choose() has just returned belongs.
   std::unique_ptr<Http1Pool>& pool_slot(const Host& host, ResourcePriority priority);
-  template <class F>
-  void for_each_pool(F&& f) const {
-    for (const auto& [address, entry] : entries_) {
-      for (const auto& pool : entry.pools) {
-        if (pool != nullptr) f(*pool);
-      }
-    }
-  }
+  // They stay until the next cleanup; closing one may lead to more hosts, not to fewer.
+  std::vector<Http1Pool*> pools() const;
 
  private:
   struct Entry {

@@ -46,7 +46,8 @@ void ThreadLocalCluster::for_each_pool(F&& f) const {
   for (const auto& pool : http1_pools_) {
     if (pool != nullptr) f(*pool);
   }
-  if (original_dst_ != nullptr) original_dst_->for_each_pool(f);
+  if (original_dst_ == nullptr) return;
+  for (Http1Pool* pool : original_dst_->pools()) f(*pool);
 }
 
 void ThreadLocalCluster::drain() {

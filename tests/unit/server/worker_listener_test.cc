@@ -2,6 +2,11 @@
 #include "server/worker_listener.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "filter/original_dst_filter.h"
 #include "stats/names.h"
@@ -239,6 +244,25 @@ TEST_F(WorkerListenerTest, CountsWhyAConnectionEndedBeforeItsChain) {
   EXPECT_EQ(made.counter(ls::kDownstreamListenerFilterError), 2u);
   EXPECT_EQ(made.shared.connections, 0u);
   EXPECT_EQ(global.active, 0);
+}
+
+TEST_F(WorkerListenerTest, LogsAConnectionThatNeverCameToItsChain) {
+  Made& made = make("127.0.0.1:80");
+  wait_for_bytes(made, 3);
+  const std::string path = testing::TempDir() + "millrace_server_log_" + std::to_string(getpid());
+  stream::AccessLogOptions log;
+  log.path = path;
+  log.format = "%DOWNSTREAM_LOCAL_ADDRESS% %ACCESS_LOG_TYPE%\n";
+  made.options.access_logs.push_back(std::move(*stream::AccessLog::compile(log, &files)));
+  start(made);
+  client("127.0.0.1:80").ends = true;
+  turn();
+  worker->access_log.flush(false);
+  ASSERT_TRUE(files.drain(base::seconds(5)));
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  EXPECT_EQ(text.str(), "127.0.0.1:80 NotSet\n");
+  std::filesystem::remove(path);
 }
 
 TEST_F(WorkerListenerTest, HandsRedirectedConnectionsToTheListenerOfTheirDestination) {
