@@ -75,7 +75,8 @@ void set_before_bind(const SetOption& set, const Address& address, const ListenO
   set_options(set, options, SocketOption::State::kPrebind);
 }
 
-// Needs CAP_NET_ADMIN or CAP_NET_RAW. Without them the socket would listen, and be passed by all that TPROXY sends to it.
+// Needs CAP_NET_ADMIN or CAP_NET_RAW. Without them the socket would listen, and be passed by all that TPROXY sends to
+// it.
 bool set_transparent(int fd, const Address& address) {
   const int on = 1;
   const bool v6 = address.kind() == Address::Kind::kIpv6;

@@ -16,8 +16,8 @@ TEST(Address, ReadsAnIpAddressWithItsPort) {
 }
 
 TEST(Address, RefusesWhatIsNotAnIpAddressWithAPort) {
-  for (const char* text : {"", ":", ":80", "1.2.3.4", "1.2.3.4:", "1.2.3.4:-1", "1.2.3.4:65536", "1.2.3.4:80 ", "::1:80",
-                           "[::1]", "[::1]80", "[1.2.3.4]:80", "[::1:80", "a.example:80", "[]:80"}) {
+  for (const char* text : {"", ":", ":80", "1.2.3.4", "1.2.3.4:", "1.2.3.4:-1", "1.2.3.4:65536", "1.2.3.4:80 ",
+                           "::1:80", "[::1]", "[::1]80", "[1.2.3.4]:80", "[::1:80", "a.example:80", "[]:80"}) {
     EXPECT_FALSE(Address::parse_ip_port(text).ok()) << text;
   }
 }
