@@ -30,6 +30,9 @@ std::optional<Address> before_nat(net::Connection& connection, const Address& lo
 
 ListenerFilterStatus OriginalDstFilter::inspect(AcceptedConnection& accepted) const {
   net::Connection& connection = accepted.connection;
+  // Handed over by a listener that has asked: a source may answer once only, and the socket's own address is not one of
+  // this listener's.
+  if (connection.local_address_restored()) return ListenerFilterStatus::kContinue;
   if (accepted.original_destinations != nullptr) {
     if (const std::optional<Address> known = accepted.original_destinations->lookup(connection.fd())) {
       connection.restore_local_address(*known);

@@ -10,8 +10,8 @@ namespace millrace::net {
 
 class OriginalDestinationSource {
  public:
-  // Of an accepted socket; nullopt: not redirected by this source. On any worker's thread, once per connection; must
-  // not wait.
+  // Of an accepted socket; nullopt: not redirected by this source. On any worker's thread, asked again only when it
+  // gave no answer; must not wait.
   virtual std::optional<Address> lookup(int fd) const = 0;
 
  protected:
