@@ -106,8 +106,7 @@ class RefusedTest(unittest.TestCase):
         self.refused(text, "stat_prefix")
 
     def test_a_field_that_is_known_but_not_supported_says_so(self):
-        text = quick_start(1, 2, 3).replace("type: STATIC", "type: ORIGINAL_DST")
-        text = text.replace("ROUND_ROBIN", "CLUSTER_PROVIDED")
+        text = quick_start(1, 2, 3).replace("ROUND_ROBIN", "RING_HASH")
         self.refused(text, "known to Envoy, not supported by Millrace yet")
 
     def test_a_route_to_a_cluster_that_is_not_there(self):

@@ -7,7 +7,8 @@ from support.case import ProxyCase
 from support.http1 import get
 from support.proxy import Proxy, run
 
-EXAMPLES = ["quickstart.yaml", "tcp.yaml", "weighted.yaml", "retries.yaml", "access_log.yaml", "fastpath.yaml"]
+EXAMPLES = ["quickstart.yaml", "tcp.yaml", "weighted.yaml", "retries.yaml", "access_log.yaml", "original_dst.yaml",
+            "fastpath.yaml"]
 
 
 class ExamplesTest(unittest.TestCase):

@@ -20,7 +20,7 @@ class ProxyCase(unittest.TestCase):
 
     def start(self, listeners, clusters=(), extra="", flags=(), **options):
         """The daemon with listeners given as functions of their port; `proxy.port` is the first one's."""
-        ports = [free_port() for _ in listeners]
+        ports = options.pop("ports", None) or [free_port() for _ in listeners]
         admin_port = free_port()
         text = configs.bootstrap(admin_port, [make(port) for make, port in zip(listeners, ports)], clusters, extra)
         proxy = self.enterContext(Proxy(text, admin_port, *flags, **options))

@@ -57,10 +57,25 @@ def cluster(name, *ports, extra=""):
         "  - lb_endpoints:" if ports else "", _items(endpoints, 4), _indent(extra, 0)])
 
 
-def listener(port, *filters, name="front", extra="", access_log=()):
+def original_dst_cluster(name, config="", extra=""):
+    """An ORIGINAL_DST cluster; `config` is the inside of its original_dst_lb_config."""
+    return "\n".join([
+        f"name: {name}", "type: ORIGINAL_DST", "lb_policy: CLUSTER_PROVIDED", "connect_timeout: 1s",
+        *([f"original_dst_lb_config: {{ {config} }}"] if config else []), _indent(extra, 0)])
+
+
+ORIGINAL_DST_FILTER = f"""\
+listener_filters:
+- name: envoy.filters.listener.original_dst
+  typed_config:
+    "@type": {TYPES}.extensions.filters.listener.original_dst.v3.OriginalDst
+"""
+
+
+def listener(port, *filters, name="front", extra="", access_log=(), address="127.0.0.1"):
     return "\n".join([
         f"name: {name}",
-        f"address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}",
+        f"address: {{ socket_address: {{ address: \"{address}\", port_value: {port} }} }}",
         "filter_chains:", "- filters:", _items(filters, 2),
         *(["access_log:", _items(access_log, 0)] if access_log else []),
         _indent(extra, 0)])

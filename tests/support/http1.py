@@ -104,7 +104,7 @@ class Client:
     """One connection. `receive_buffer` makes a client that takes little at a time."""
 
     def __init__(self, port, host="127.0.0.1", timeout_s=10.0, receive_buffer=None):
-        self.sock = socket.socket()
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(timeout_s)

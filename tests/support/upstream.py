@@ -77,9 +77,10 @@ class Peer:
 
 
 class Upstream:
-    """Listens on a free port of 127.0.0.1; `connections` counts accepts, `requests` holds what was read."""
+    """Listens on a free port of 127.0.0.1, unless told otherwise; `connections` counts accepts, `requests` holds what
+    was read."""
 
-    def __init__(self, script, backlog=1024, receive_buffer=None):
+    def __init__(self, script, backlog=1024, receive_buffer=None, host="127.0.0.1", port=0):
         self._script = script
         self._open = set()
         self._lock = threading.Lock()
@@ -87,10 +88,10 @@ class Upstream:
         self.requests = []
         self.connections = 0
         self.errors = []
-        self._listener = socket.socket()
+        self._listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         if receive_buffer:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.bind((host, port))
         self._listener.listen(backlog)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <iterator>
+#include <optional>
 
 #include "admin/json.h"
 #include "admin/pages.h"
@@ -26,16 +27,18 @@ class ClustersBody : public Body {
     const size_t count = clusters_ == nullptr ? 0 : clusters_->size();
     while (cluster_ < count && text_.size() < kSliceBytes) {
       const Cluster& cluster = clusters_->at(cluster_);
-      if (!opened_) open(text_, cluster, cluster_ == 0);
-      opened_ = true;
-      while (host_ < cluster.hosts().size() && text_.size() < kSliceBytes) {
-        write(text_, cluster, *cluster.hosts()[host_], host_ == 0);
+      if (!hosts_) {
+        hosts_ = cluster.all_hosts();
+        open(text_, cluster, !hosts_->empty(), cluster_ == 0);
+      }
+      while (host_ < hosts_->size() && text_.size() < kSliceBytes) {
+        write(text_, cluster, (*hosts_)[host_], host_ == 0);
         ++host_;
       }
-      if (host_ < cluster.hosts().size()) break;
-      close(text_);
+      if (host_ < hosts_->size()) break;
+      close(text_, !hosts_->empty());
       host_ = 0;
-      opened_ = false;
+      hosts_.reset();
       ++cluster_;
     }
     if (cluster_ == count) end(text_);
@@ -46,16 +49,16 @@ class ClustersBody : public Body {
  protected:
   virtual void begin(std::string&) {}
   virtual void end(std::string&) {}
-  virtual void open(std::string& out, const Cluster& cluster, bool first) = 0;
+  virtual void open(std::string& out, const Cluster& cluster, bool has_hosts, bool first) = 0;
   virtual void write(std::string& out, const Cluster& cluster, const Host& host, bool first) = 0;
-  virtual void close(std::string&) {}
+  virtual void close(std::string&, bool /*has_hosts*/) {}
 
  private:
   const std::shared_ptr<const upstream::ClusterSet> clusters_;
   uint32_t cluster_ = 0;
   size_t host_ = 0;
   bool begun_ = false;
-  bool opened_ = false;  // the cluster's own lines are written
+  std::optional<upstream::HostsView> hosts_;  // of the cluster whose own lines are written
   std::string text_;
 };
 
@@ -67,7 +70,7 @@ class ClustersText final : public ClustersBody {
   using ClustersBody::ClustersBody;
 
  private:
-  void open(std::string& out, const Cluster& cluster, bool) override {
+  void open(std::string& out, const Cluster& cluster, bool, bool) override {
     const auto to = std::back_inserter(out);
     const std::string_view name = cluster.name();
     fmt::format_to(to, "{}::observability_name::{}\n", name, cluster.stat_name());
@@ -117,7 +120,7 @@ class ClustersJson final : public ClustersBody {
   void begin(std::string& out) override { out += "{\"cluster_statuses\":["; }
   void end(std::string& out) override { out += "\n]}\n"; }
 
-  void open(std::string& out, const Cluster& cluster, bool first) override {
+  void open(std::string& out, const Cluster& cluster, bool has_hosts, bool first) override {
     const auto to = std::back_inserter(out);
     fmt::format_to(to, R"({}{{"name":{},"observability_name":{},"circuit_breakers":{{"thresholds":[)",
                    first ? "\n" : ",\n", json_string(cluster.name()), json_string(cluster.stat_name()));
@@ -129,11 +132,10 @@ class ClustersJson final : public ClustersBody {
                      limits.pending_requests.max(), limits.requests.max(), limits.max_retries());
     }
     out += "]}";
-    if (!cluster.hosts().empty()) out += ",\"host_statuses\":[";
-    hosts_ = !cluster.hosts().empty();
+    if (has_hosts) out += ",\"host_statuses\":[";
   }
 
-  void close(std::string& out) override { out += hosts_ ? "]}" : "}"; }
+  void close(std::string& out, bool has_hosts) override { out += has_hosts ? "]}" : "}"; }
 
   // As protobuf writes JSON: no zeros, no empty strings, 64-bit numbers as strings.
   void write(std::string& out, const Cluster& cluster, const Host& host, bool first) override {
@@ -195,8 +197,6 @@ class ClustersJson final : public ClustersBody {
     field("sub_zone", locality.sub_zone);
     return out;
   }
-
-  bool hosts_ = false;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "fastpath/options.h"
+#include "filter/listener_filter.h"
 #include "filter/network_filter.h"
 #include "net/socket.h"
 #include "stats/stats.h"
@@ -34,6 +35,11 @@ struct Listener {
   uint32_t max_connections = UINT32_MAX;  // runtime key envoy.resource_limits.listener.<name>.connection_limit
   bool ignore_global_conn_limit = false;
   TrafficDirection traffic_direction = TrafficDirection::kUnspecified;
+  bool bind_to_port = true;       // false: gets connections only from listeners with use_original_dst
+  bool use_original_dst = false;  // hands connections to the listener of their original destination, if there is one
+  std::vector<std::unique_ptr<const filter::ListenerFilter>> listener_filters;
+  base::milliseconds listener_filters_timeout{15'000};  // 0: off
+  bool continue_on_listener_filters_timeout = false;
   FilterChain chain;  // the only one, or default_filter_chain
   std::vector<stream::AccessLog> access_logs;
 };

@@ -87,15 +87,19 @@ envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 envoy.config.listener.v3.Listener
   name address additional_addresses stat_prefix filter_chains default_filter_chain per_connection_buffer_limit_bytes
   transparent freebind socket_options tcp_fast_open_queue_length tcp_backlog_size tcp_keepalive
-  enable_reuse_port access_log traffic_direction bind_to_port{true} use_original_dst{false}
-  ignore_global_conn_limit
+  enable_reuse_port access_log traffic_direction bind_to_port deprecated_v1 use_original_dst
+  listener_filters listener_filters_timeout continue_on_listener_filters_timeout ignore_global_conn_limit
   - metadata: nothing reads a listener's metadata
   - max_connections_to_accept_per_socket_event: the kernel hands over connections as they come
-  - listener_filters_timeout continue_on_listener_filters_timeout: there are no listener filters to wait for
   - reuse_port: replaced by enable_reuse_port, in Envoy too
   - bypass_overload_manager: there is no overload manager
+envoy.config.listener.v3.Listener.DeprecatedV1
+  bind_to_port
 envoy.config.listener.v3.AdditionalAddress
   address
+envoy.config.listener.v3.ListenerFilter
+  name typed_config<envoy.extensions.filters.listener.>
+envoy.extensions.filters.listener.original_dst.v3.OriginalDst
 envoy.config.listener.v3.FilterChain
   name filters filter_chain_match transport_socket use_proxy_proto{false}
   - metadata: nothing reads a filter chain's metadata
@@ -214,9 +218,10 @@ envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
 
 # ---- clusters
 envoy.config.cluster.v3.Cluster
-  name alt_stat_name type{STATIC} connect_timeout per_connection_buffer_limit_bytes load_assignment
-  lb_policy{ROUND_ROBIN,LEAST_REQUEST,RANDOM,LOAD_BALANCING_POLICY_CONFIG} load_balancing_policy
-  round_robin_lb_config least_request_lb_config common_lb_config circuit_breakers
+  name alt_stat_name type{STATIC,ORIGINAL_DST} connect_timeout per_connection_buffer_limit_bytes load_assignment
+  lb_policy{ROUND_ROBIN,LEAST_REQUEST,RANDOM,CLUSTER_PROVIDED,LOAD_BALANCING_POLICY_CONFIG} load_balancing_policy
+  round_robin_lb_config least_request_lb_config original_dst_lb_config cleanup_interval
+  common_lb_config circuit_breakers
   typed_extension_protocol_options<envoy.extensions.upstreams.http.v3.>
   max_requests_per_connection common_http_protocol_options http_protocol_options
   transport_socket upstream_connection_options upstream_bind_config protocol_selection{USE_CONFIGURED_PROTOCOL}
@@ -224,12 +229,13 @@ envoy.config.cluster.v3.Cluster
   - dns_refresh_rate dns_failure_refresh_rate dns_jitter respect_dns_ttl dns_lookup_family: no names are resolved
   - dns_resolvers use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: no names are resolved
   - wait_for_warm_on_init: a static cluster is warm from the start
-  - cleanup_interval: only clusters that find hosts as they go use it
   - close_connections_on_host_health_failure ignore_health_on_host_removal: no health checks are made
   - metadata: nothing reads a cluster's metadata
 envoy.config.cluster.v3.Cluster.RoundRobinLbConfig
 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
   choice_count active_request_bias
+envoy.config.cluster.v3.Cluster.OriginalDstLbConfig
+  use_http_header http_header_name upstream_port_override
 envoy.config.cluster.v3.Cluster.CommonLbConfig
   healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config
   - update_merge_window ignore_new_hosts_until_first_hc close_connections_on_host_set_change: static hosts do not change

@@ -46,6 +46,7 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
       error(at + ".name", fmt::format("listener '{}' is defined twice, first as static_resources.listeners[{}]",
                                       made->name, first->second));
     }
+    unique_addresses(*made, at);
     to->listeners.push_back(std::move(made));
   }
 

@@ -1,6 +1,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 #include <map>
 
@@ -62,6 +63,7 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
     endpoints(from, to, path + ".load_assignment");
   }
   lb_policy(from, to, path);
+  original_dst(from, to, path);
   if (from.has_common_lb_config()) {
     const auto& common = from.common_lb_config();
     if (common.has_healthy_panic_threshold()) {
@@ -188,6 +190,9 @@ void Translator::lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOpt
     case cluster_v3::Cluster::RANDOM:
       to.lb_policy = upstream::LbPolicy::kRandom;
       break;
+    case cluster_v3::Cluster::CLUSTER_PROVIDED:
+      to.lb_policy = upstream::LbPolicy::kClusterProvided;
+      break;
     default:
       break;
   }
@@ -225,6 +230,43 @@ void Translator::lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOpt
     }
   }
   error_if_first(list, "none of the policies is one that Millrace has", "use round_robin, least_request or random");
+}
+
+void Translator::original_dst(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path) {
+  const bool provided = from.lb_policy() == cluster_v3::Cluster::CLUSTER_PROVIDED;
+  if (from.type() != cluster_v3::Cluster::ORIGINAL_DST) {
+    if (provided && from.type() == cluster_v3::Cluster::STATIC) {
+      error(path + ".lb_policy", "CLUSTER_PROVIDED: a STATIC cluster brings no load balancer of its own",
+            "name another policy, or make it type: ORIGINAL_DST");
+    }
+    if (from.has_original_dst_lb_config()) {
+      ignored_.push_back({path + ".original_dst_lb_config", "only a cluster with type: ORIGINAL_DST reads it"});
+    }
+    return;
+  }
+  to.type = upstream::DiscoveryType::kOriginalDst;
+  to.lb_policy = upstream::LbPolicy::kClusterProvided;
+  if (!provided || from.has_load_balancing_policy()) {
+    error(path + (provided ? ".load_balancing_policy" : ".lb_policy"),
+          "an ORIGINAL_DST cluster chooses hosts by itself, no other policy applies",
+          "set lb_policy: CLUSTER_PROVIDED");
+  }
+  if (from.has_load_assignment()) {
+    error(path + ".load_assignment", "an ORIGINAL_DST cluster has no endpoints: connections say where they go");
+  }
+  if (from.has_cleanup_interval()) to.original_dst.cleanup_interval = duration(from.cleanup_interval());
+  const auto& source = from.original_dst_lb_config();
+  if (source.use_http_header()) {
+    to.original_dst.header_name = source.http_header_name().empty() ? "x-envoy-original-dst-host"
+                                                                    : source.http_header_name();
+    for (char& c : to.original_dst.header_name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  } else if (!source.http_header_name().empty()) {
+    error(path + ".original_dst_lb_config.http_header_name", "is read with use_http_header only",
+          "add use_http_header: true");
+  }
+  if (source.has_upstream_port_override()) {
+    to.original_dst.port_override = static_cast<uint16_t>(source.upstream_port_override().value());
+  }
 }
 
 void Translator::circuit_breakers(const cluster_v3::CircuitBreakers& from, upstream::ClusterOptions& to, Path path) {

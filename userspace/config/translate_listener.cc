@@ -5,6 +5,7 @@
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb.h"
 #include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
+#include "filter/original_dst_filter.h"
 
 namespace millrace::config {
 
@@ -45,6 +46,44 @@ void Translator::listener_addresses(const listener_v3::Listener& from, Listener&
   to.socket.pipe_mode = pipe_mode.value_or(0);
 }
 
+void Translator::listener_filters(const listener_v3::Listener& from, Listener& to, Path path) {
+  constexpr std::string_view kOriginalDst = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst";
+  for (int i = 0; i < from.listener_filters_size(); ++i) {
+    const auto& filter = from.listener_filters(i);
+    const std::string at = fmt::format("{}.listener_filters[{}]", path, i);
+    if (filter.typed_config().type_url().ends_with(kOriginalDst)) {
+      to.listener_filters.push_back(std::make_unique<filter::OriginalDstFilter>());
+    } else if (filter.has_typed_config()) {
+      continue;  // an unknown type was reported by the table of supported fields
+    } else if (filter.name() == "envoy.filters.listener.original_dst" ||
+               filter.name() == "envoy.listener.original_dst") {
+      warning(at, "filter without typed_config is taken by its name",
+              fmt::format("add typed_config with @type: type.googleapis.com/{}", kOriginalDst));
+      to.listener_filters.push_back(std::make_unique<filter::OriginalDstFilter>());
+    } else {
+      error_if_first(at, fmt::format("filter '{}' has no typed_config", filter.name()),
+                     "filters are known by the @type of their typed_config");
+    }
+  }
+  to.use_original_dst = from.use_original_dst().value();
+  // Last, as in Envoy: a filter before it may say where the connection comes from.
+  if (to.use_original_dst) to.listener_filters.push_back(std::make_unique<filter::OriginalDstFilter>());
+  if (from.has_listener_filters_timeout()) to.listener_filters_timeout = duration(from.listener_filters_timeout());
+  to.continue_on_listener_filters_timeout = from.continue_on_listener_filters_timeout();
+  to.bind_to_port = (!from.has_bind_to_port() || from.bind_to_port().value()) &&
+                    (!from.deprecated_v1().has_bind_to_port() || from.deprecated_v1().bind_to_port().value());
+}
+
+// Two listeners would share the connections of an address by chance (SO_REUSEPORT), or one would get none.
+void Translator::unique_addresses(const Listener& listener, Path path) {
+  for (const net::Address& address : listener.addresses) {
+    if (address.is_ip() && address.port() == 0) continue;
+    const auto [first, fresh] = listener_by_address_.emplace(address.to_string(), listener.name);
+    if (fresh) continue;
+    error(path + ".address", fmt::format("listener '{}' has the address {} already", first->second, first->first));
+  }
+}
+
 std::unique_ptr<const Listener> Translator::listener(const listener_v3::Listener& from, Path path) {
   const size_t errors_before = diagnostics_.errors();
   auto to = std::make_unique<Listener>();
@@ -65,6 +104,7 @@ std::unique_ptr<const Listener> Translator::listener(const listener_v3::Listener
   }
   if (from.has_tcp_keepalive()) to->socket.keepalive = keepalive(from.tcp_keepalive());
   to->socket.socket_options = socket_options(from.socket_options());
+  listener_filters(from, *to, path);
   if (from.traffic_direction() == core_v3::INBOUND) to->traffic_direction = TrafficDirection::kInbound;
   if (from.traffic_direction() == core_v3::OUTBOUND) to->traffic_direction = TrafficDirection::kOutbound;
   to->access_logs = access_logs(from.access_log(), path + ".access_log");

@@ -184,6 +184,7 @@ class Translator {
   std::optional<upstream::ClusterOptions> cluster(const cluster_v3::Cluster& from, Path path);
   void endpoints(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
+  void original_dst(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void bind_config(const core_v3::BindConfig& from, upstream::ClusterOptions& to, Path path);
   void one_locality_per_priority(const upstream::ClusterOptions& cluster, Path path);
   void circuit_breaker_keys(upstream::ClusterOptions& to);
@@ -195,6 +196,8 @@ class Translator {
   // translate_listener.cc
   std::unique_ptr<const Listener> listener(const listener_v3::Listener& from, Path path);
   void listener_addresses(const listener_v3::Listener& from, Listener& to, Path path);
+  void listener_filters(const listener_v3::Listener& from, Listener& to, Path path);
+  void unique_addresses(const Listener& listener, Path path);
   void filter_chain(const listener_v3::FilterChain& from, Listener& to, Path path);
   std::unique_ptr<const filter::NetworkFilterConfig> network_filter(const listener_v3::Filter& from,
                                                                     const Listener& listener, Path path);
@@ -225,6 +228,7 @@ class Translator {
   std::map<std::string, RuntimeEntry, std::less<>> runtime_;
   const envoy::config::core::v3::BindConfig* bind_config_ = nullptr;  // for clusters that have none; may be null
   std::vector<SupportNote> ignored_;
+  std::map<std::string, std::string> listener_by_address_;
   std::set<std::string, std::less<>> defined_clusters_;  // those with errors of their own too
   std::shared_ptr<const upstream::ClusterSet> clusters_;
 };

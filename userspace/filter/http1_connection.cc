@@ -41,6 +41,8 @@ Http1Connection::Http1Connection(HcmWorker& hcm, std::unique_ptr<net::Connection
       max_duration_(hcm.worker().loop.timers(), *this) {
   info_.id = hcm.worker().connection_id();
   info_.local_address = &connection_->local_address();
+  info_.local_address_restored = connection_->local_address_restored();
+  if (info_.local_address_restored) info_.direct_local_address = &connection_->direct_local_address();
   info_.remote_address = &connection_->remote_address();
   info_.start = hcm.worker().loop.now();
   info_.filter_chain_name = hcm.listener().filter_chain_name;

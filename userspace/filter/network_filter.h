@@ -16,6 +16,10 @@ namespace millrace::upstream {
 class ThreadLocalClusters;
 }
 
+namespace millrace::net {
+class OriginalDestinationSource;
+}
+
 namespace millrace::filter {
 
 // What a worker lends to everything that runs on it.
@@ -29,6 +33,7 @@ struct WorkerContext {
   http::Date date;
   stream::AccessLogWriter access_log;
   upstream::ThreadLocalClusters* clusters = nullptr;
+  const net::OriginalDestinationSource* original_destinations = nullptr;  // asked by the listener filter original_dst
 
   // Unique in the process: the worker in the high bits.
   uint64_t connection_id() { return (static_cast<uint64_t>(index) << 48) | ++next_connection_id; }
@@ -46,7 +51,8 @@ class ConnectionObserver {
 class ConnectionHost {
  public:
   virtual ~ConnectionHost() = default;
-  // Takes an accepted, not yet started connection. The observer outlives it.
+  // Takes an accepted connection. It is not started, unless listener filters had to read; what they left in its input
+  // comes with start(). The observer outlives it.
   virtual void accept(std::unique_ptr<net::Connection> connection, ConnectionObserver& observer) = 0;
   // Connections finish what they are doing and end; those that do nothing end soon.
   virtual void drain() = 0;

@@ -234,6 +234,12 @@ class UringBackend final : public Backend {
     socklen_t length = sizeof address;
     return ::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0 ? length : 0;
   }
+  socklen_t original_destination(int fd, int family, sockaddr_storage& address) override {
+    constexpr int kOriginalDst = 80;  // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST of linux/netfilter*
+    socklen_t length = sizeof address;
+    const int level = family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
+    return ::getsockopt(fd, level, kOriginalDst, &address, &length) == 0 ? length : 0;
+  }
   void shutdown_write(int fd) override { ::shutdown(fd, SHUT_WR); }
   void close(int fd, bool reset) override {
     if (reset) {

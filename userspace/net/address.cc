@@ -6,7 +6,9 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
+#include <functional>
 
 namespace millrace::net {
 
@@ -33,6 +35,26 @@ Result<Address> Address::parse_ip(std::string_view ip, uint16_t port) {
   }
   return Error{ErrorCode::kInvalidArgument, Side::kInternal, 0,
                fmt::format("'{}' is not an IPv4 or IPv6 address", ip)};
+}
+
+Result<Address> Address::parse_ip_port(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  std::string_view ip = text.substr(0, colon);
+  uint16_t port = 0;
+  bool valid = colon != std::string_view::npos;
+  if (valid) {
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data() + colon + 1, end, port);
+    valid = error == std::errc() && rest == end;
+  }
+  const bool brackets = ip.starts_with('[') && ip.ends_with(']');
+  if (brackets) ip = ip.substr(1, ip.size() - 2);
+  if (valid) {
+    Result<Address> found = parse_ip(ip, port);
+    if (found.ok() && brackets == (found->kind() == Kind::kIpv6)) return found;
+  }
+  return Error{ErrorCode::kInvalidArgument, Side::kInternal, 0,
+               fmt::format("'{}' is not an IP address with a port", text)};
 }
 
 Result<Address> Address::pipe(std::string_view path) {
@@ -121,6 +143,17 @@ bool Address::is_private() const {
     return bytes_[0] == 10 || (bytes_[0] == 172 && (bytes_[1] & 0xf0) == 16) || (bytes_[0] == 192 && bytes_[1] == 168);
   }
   return kind_ == Kind::kIpv6 && (bytes_[0] & 0xfe) == 0xfc;
+}
+
+size_t Address::hash() const {
+  if (kind_ == Kind::kPipe) return std::hash<std::string>{}(path_);
+  // FNV-1a over two words of address, the port and the family.
+  uint64_t words[3];
+  std::memcpy(words, bytes_.data(), 16);
+  words[2] = static_cast<uint64_t>(kind_) << 48 | uint64_t{port_} << 32 | scope_;
+  uint64_t h = 14695981039346656037u;
+  for (const uint64_t word : words) h = (h ^ word) * 1099511628211u, h ^= h >> 29;
+  return h;
 }
 
 socklen_t Address::to_sockaddr(sockaddr_storage& storage) const {

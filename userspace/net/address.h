@@ -18,6 +18,8 @@ class Address {
 
   Address() = default;
   static base::Result<Address> parse_ip(std::string_view ip, uint16_t port);
+  // "1.2.3.4:80", "[::1]:80".
+  static base::Result<Address> parse_ip_port(std::string_view text);
   static base::Result<Address> pipe(std::string_view path);
   static Address from_sockaddr(const sockaddr* address, socklen_t length);
 
@@ -41,6 +43,7 @@ class Address {
   // Fills storage, returns the length.
   socklen_t to_sockaddr(sockaddr_storage& storage) const;
   bool operator==(const Address& other) const = default;
+  size_t hash() const;
 
  private:
   Kind kind_ = Kind::kNone;
@@ -48,6 +51,10 @@ class Address {
   uint32_t scope_ = 0;
   std::array<uint8_t, 16> bytes_{};
   std::string path_;
+};
+
+struct AddressHash {
+  size_t operator()(const Address& address) const { return address.hash(); }
 };
 
 // An address range, "10.0.0.0/8".

@@ -67,7 +67,11 @@ std::unique_ptr<Connection> Connection::connect(io::Loop& loop, const Address& t
   return std::unique_ptr<Connection>(new Connection(loop, to, options, handler));
 }
 
-void Connection::start() { arm_recv(); }
+void Connection::start() {
+  arm_recv();
+  end_delivered_ = false;
+  if (!in_.empty() || read_ended_) redeliver();
+}
 
 void Connection::arm_recv() {
   if (read_ended_ || recv_.in_flight() || fd_ < 0) return;
@@ -304,7 +308,9 @@ const Address& Connection::remote_address() {
   return *remote_;
 }
 
-const Address& Connection::local_address() {
+const Address& Connection::local_address() { return restored_ != nullptr ? *restored_ : direct_local_address(); }
+
+const Address& Connection::direct_local_address() {
   if (listener_address_ != nullptr) return *listener_address_;
   if (local_ == nullptr) {
     sockaddr_storage storage;

@@ -83,6 +83,7 @@ class Connection final : public io::Retired, private base::ListHook<> {
                                              ConnectionHandler& handler);
   ~Connection() override;
 
+  // Begins to read; what a handler before this one has left is delivered again.
   void start();
   void set_handler(ConnectionHandler& handler) { handler_ = &handler; }
 
@@ -115,7 +116,12 @@ class Connection final : public io::Retired, private base::ListHook<> {
   io::Loop& loop() { return loop_; }
   bool connecting() const { return state_ == State::kConnecting; }
   const Address& remote_address();
+  // What the client meant to reach: the socket's own address, unless another was restored.
   const Address& local_address();
+  const Address& direct_local_address();  // the socket's own
+  // For a connection that was redirected on its way to `address`. Before anybody asks for local_address().
+  void restore_local_address(const Address& address) { restored_ = std::make_unique<Address>(address); }
+  bool local_address_restored() const { return restored_ != nullptr; }
   uint64_t bytes_received() const { return bytes_received_; }
   uint64_t bytes_sent() const { return bytes_sent_; }
   // Connections alive on this thread, those closing included.
@@ -178,6 +184,7 @@ class Connection final : public io::Retired, private base::ListHook<> {
   DelayedCloseCounter* close_counter_ = nullptr;  // alive as long as we are in its list
   const Address* listener_address_ = nullptr;
   std::unique_ptr<Address> remote_, local_;
+  std::unique_ptr<Address> restored_;  // the original destination, once known
 };
 
 }  // namespace millrace::net

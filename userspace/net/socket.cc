@@ -64,8 +64,6 @@ void set_before_bind(const SetOption& set, const Address& address, const ListenO
       const int only = options.ipv6_only ? 1 : 0;
       set(IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
     }
-    if (options.transparent)
-      set(v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &on, sizeof on);
     if (options.freebind) set(v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_FREEBIND : IP_FREEBIND, &on, sizeof on);
     set(IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // accepted sockets inherit it
     if (options.keepalive) set_keepalive(set, *options.keepalive);
@@ -75,6 +73,14 @@ void set_before_bind(const SetOption& set, const Address& address, const ListenO
     }
   }
   set_options(set, options, SocketOption::State::kPrebind);
+}
+
+// Needs CAP_NET_ADMIN or CAP_NET_RAW. Without them the socket would listen, and be passed by all that TPROXY sends to
+// it.
+bool set_transparent(int fd, const Address& address) {
+  const int on = 1;
+  const bool v6 = address.kind() == Address::Kind::kIpv6;
+  return ::setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &on, sizeof on) == 0;
 }
 
 }  // namespace
@@ -91,6 +97,9 @@ Result<int> open_listen_socket(const Address& address, const ListenOptions& opti
     (void)::setsockopt(fd, level, name, value, length);
   };
   set_before_bind(set, address, options);
+  if (options.transparent && address.is_ip() && !set_transparent(fd, address)) {
+    return fail(fd, "set the transparent option on");
+  }
   if (address.kind() == Address::Kind::kPipe) remove_stale_pipe(address);
   sockaddr_storage storage;
   const socklen_t length = address.to_sockaddr(storage);

@@ -81,6 +81,7 @@ void HttpRouter::end() {
   disarm_attempt();
   release_retry();
   connection_info_.reset();
+  host_hold_.reset();
   unsent_.clear();
   replay_.clear();
 }
@@ -191,10 +192,13 @@ void HttpRouter::start_attempt() {
     context.omit_canary_hosts = policy.omit_canary_hosts;
     context.host_selection_attempts = policy.host_selection_retry_max_attempts;
   }
+  if (info.connection != nullptr) context.original_destination = info.connection->original_destination();
+  context.request_headers = &stream_->request_headers();
   host_ = cluster_->choose(context);
   if (host_ == nullptr)
     return reply(503, ResponseFlag::kNoHealthyUpstream, "no healthy upstream", "no_healthy_upstream");
-  if (retry_state_.enabled()) tried_.push_back(host_);
+  host_hold_ = host_->hold();
+  if (retry_state_.enabled() && host_->listed()) tried_.push_back(host_);
   info.upstream.host_address = &host_->address();
   info.upstream.host_name = host_->hostname();
 

@@ -108,6 +108,7 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   upstream::ThreadLocalCluster* cluster_ = nullptr;
   route::ClusterChoice choice_;
   upstream::Host* host_ = nullptr;
+  std::shared_ptr<upstream::Host> host_hold_;  // until the stream's last access log line, if host_ is not listed
   State state_ = State::kIdle;
   std::unique_ptr<upstream::UpstreamRequest> request_;
   http::HeaderMap* response_headers_ = nullptr;

@@ -59,6 +59,7 @@ class TcpProxySession final : public net::ConnectionHandler,
   stream::ConnectionInfo connection_info_, upstream_connection_info_;
   stream::StreamInfo info_;
   std::vector<const upstream::Host*> tried_;
+  std::shared_ptr<upstream::Host> host_hold_;  // until the last access log line, if the host is not listed
   uint32_t attempts_ = 0;
   uint64_t counted_received_ = 0, counted_sent_ = 0;
   bool waiting_ = true;           // for the upstream: the downstream is not read
@@ -113,6 +114,10 @@ TcpProxySession::TcpProxySession(TcpProxyWorker& owner, std::unique_ptr<net::Con
   io::Loop& loop = owner.worker.loop;
   connection_info_.id = owner.worker.connection_id();
   connection_info_.local_address = &downstream_->local_address();
+  connection_info_.local_address_restored = downstream_->local_address_restored();
+  if (connection_info_.local_address_restored) {
+    connection_info_.direct_local_address = &downstream_->direct_local_address();
+  }
   connection_info_.remote_address = &downstream_->remote_address();
   connection_info_.start = loop.now();
   connection_info_.filter_chain_name = owner.listener.filter_chain_name;
@@ -167,9 +172,11 @@ void TcpProxySession::connect() {
   upstream::LbContext context;
   context.previous_hosts = tried_;
   context.host_selection_attempts = 3;
+  context.original_destination = connection_info_.original_destination();
   upstream::Host* host = cluster_->choose(context);
   if (host == nullptr) return fail(ResponseFlag::kNoHealthyUpstream, "");
-  tried_.push_back(host);
+  host_hold_ = host->hold();
+  if (host->listed()) tried_.push_back(host);
   info_.upstream.host_address = &host->address();
   info_.upstream.host_name = host->hostname();
   info_.upstream.attempt_count = attempts_;

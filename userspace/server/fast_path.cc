@@ -99,16 +99,17 @@ Result<void> FastPath::begin(const std::vector<std::unique_ptr<SharedListener>>&
   auto steering = fastpath::Steering::start(options);
   if (!steering) return steering.error();
   steering_ = std::move(*steering);
-  auto counters = fastpath::Counters::open(steering_->pins());
-  if (!counters) return counters.error();
-  counters_ = std::move(*counters);
-  export_.emplace(store_.add_block(fastpath::fastpath_schema(), stats::plain_name("fastpath.")), counters_->read());
   if (options.capture) {
     auto original = fastpath::OriginalDst::open(steering_->pins());
     if (!original) return original.error();
     original_dst_ = std::move(*original);
   }
   if (Result<void> done = steer_sockets(listeners, sockets); !done.ok()) return done;
+  // The map comes with the first program; a configuration may ask for none (workers of which there is one).
+  if (auto counters = fastpath::Counters::open(steering_->pins())) {
+    counters_ = std::move(*counters);
+    export_.emplace(store_.add_block(fastpath::fastpath_schema(), stats::plain_name("fastpath.")), counters_->read());
+  }
   for (const config::FastPath::Service& wanted : snapshot_.fast_path->services) {
     Service service{wanted.address, wanted.protocol, wanted.cluster, {}, false};
     if (wanted.listener.empty()) {
@@ -131,7 +132,10 @@ Result<void> FastPath::steer_sockets(const std::vector<std::unique_ptr<SharedLis
   std::vector<int> inbound;
   for (const std::string& name : snapshot_.fast_path->inbound_listeners) {
     for (size_t l = 0; l < listeners.size(); ++l) {
-      if (listeners[l]->options->name == name) inbound.push_back(sockets[l].front().front());
+      if (listeners[l]->options->name != name) continue;
+      const std::vector<int>& own = sockets[l].front();
+      inbound.push_back(own.empty() ? -1 : own.front());
+      listeners[l]->steered = true;
     }
   }
   for (size_t i = 0; i < snapshot_.fast_path->steering.inbound.size(); ++i) {

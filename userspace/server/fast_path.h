@@ -38,7 +38,8 @@ class FastPath {
   // Where steering of connections wants worker `index` to run; -1: anywhere.
   int worker_cpu(uint16_t index) const;
   bool active() const { return steering_ != nullptr; }
-  const fastpath::OriginalDst* original_dst() const { return original_dst_ ? &*original_dst_ : nullptr; }
+  // What is known of captured connections; null: nothing. Lives as long as this.
+  const net::OriginalDestinationSource* original_dst() const { return original_dst_ ? &*original_dst_ : nullptr; }
   // For /fastpath.
   fastpath::Status status() const;
   // Brings the statistics "fastpath.*" up to date.

@@ -81,6 +81,7 @@ base::Result<void> Server::start() {
     worker.ring = options_.ring;
     worker.cpu = fast_path_.worker_cpu(i);
     worker.access_log_flush_interval = options_.access_log_flush_interval;
+    worker.original_destinations = fast_path_.original_dst();
     workers_.push_back(std::make_unique<Worker>(worker, snapshot_, access_logs_, connections_));
     if (base::Result<void> started = workers_.back()->start(); !started.ok()) {
       workers_.pop_back();
@@ -93,6 +94,7 @@ base::Result<void> Server::start() {
       workers_[w]->add_listener(*listeners_[l], std::exchange(fds_[l][w], {}));
     }
   }
+  for (auto& worker : workers_) worker->start_listeners();
   manager.gauge_set(lm::kTotalListenersActive, static_cast<int64_t>(listeners_.size()));
   manager.gauge_set(lm::kWorkersStarted, 1);
   set_membership();
@@ -111,7 +113,9 @@ base::Result<void> Server::bind_listener(const config::Listener& options) {
   listener->options = &options;
   std::vector<std::vector<int>> by_worker(options_.concurrency);
   base::Result<void> outcome;
+  if (!options.bind_to_port) listener->bound = options.addresses;
   for (const net::Address& wanted : options.addresses) {
+    if (!options.bind_to_port) break;
     net::Address address = wanted;
     int first = -1;
     for (uint16_t w = 0; w < options_.concurrency && outcome.ok(); ++w) {

@@ -46,6 +46,7 @@ void Worker::run(std::promise<base::Result<void>> started) {
   context_ = std::make_unique<filter::WorkerContext>(*loop_, options_.index, access_log_files_);
   clusters_ = std::make_unique<upstream::ThreadLocalClusters>(snapshot_->clusters, *loop_, options_.index);
   context_->clusters = clusters_.get();
+  context_->original_destinations = options_.original_destinations;
   flush_timer_ = std::make_unique<io::TimerOf<&Worker::on_flush_timer>>(loop_->timers(), *this);
   flush_timer_->arm(options_.access_log_flush_interval);
   started.set_value(base::Result<void>());
@@ -81,8 +82,14 @@ void Worker::on_flush_timer() {
 
 void Worker::add_listener(SharedListener& listener, std::vector<int> fds) {
   loop_->post([this, &listener, fds = std::move(fds)] {
-    listeners_.push_back(std::make_unique<WorkerListener>(*context_, listener, global_, fds));
-    listeners_.back()->start();
+    listeners_.push_back(std::make_unique<WorkerListener>(*context_, listener, global_, directory_, fds));
+    directory_.add(*listeners_.back());
+  });
+}
+
+void Worker::start_listeners() {
+  loop_->post([this] {
+    for (auto& listener : listeners_) listener->start();
   });
 }
 

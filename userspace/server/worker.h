@@ -24,6 +24,7 @@ struct WorkerOptions {
   io::UringOptions ring;
   base::milliseconds access_log_flush_interval{10'000};
   int cpu = -1;  // pinned to it; -1: not
+  const net::OriginalDestinationSource* original_destinations = nullptr;
 };
 
 class Worker {
@@ -34,8 +35,9 @@ class Worker {
 
   // Starts the thread; returns once its ring stands, or says why not.
   base::Result<void> start();
-  // Takes the descriptors and begins to accept.
+  // Takes the descriptors. It accepts from start_listeners() on: those that others hand connections to are there then.
   void add_listener(SharedListener& listener, std::vector<int> fds);
+  void start_listeners();
   void stop_listeners(std::function<bool(const SharedListener&)> which);
   // Every answer from now on closes its connection; idle connections end soon.
   void drain();
@@ -61,6 +63,7 @@ class Worker {
   std::unique_ptr<io::Loop> loop_;
   std::unique_ptr<filter::WorkerContext> context_;
   std::unique_ptr<upstream::ThreadLocalClusters> clusters_;
+  ListenerDirectory directory_;
   std::vector<std::unique_ptr<WorkerListener>> listeners_;
   std::unique_ptr<io::TimerOf<&Worker::on_flush_timer>> flush_timer_;
 };

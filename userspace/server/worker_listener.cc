@@ -7,48 +7,128 @@ namespace millrace::server {
 namespace ls = stats::listener;
 
 WorkerListener::WorkerListener(filter::WorkerContext& worker, SharedListener& shared, GlobalConnections& global,
-                               std::vector<int> fds)
-    : worker_(worker), shared_(shared), global_(global), stats_(shared.stats->worker(worker.index)),
+                               const ListenerDirectory& directory, std::vector<int> fds)
+    : worker_(worker), shared_(shared), global_(global), directory_(directory),
+      stats_(shared.stats->worker(worker.index)),
       worker_stats_(shared.worker_stats[worker.index]->worker(worker.index)),
       host_(shared.options->chain.filter->instantiate(worker, shared.facts)) {
   for (size_t i = 0; i < fds.size(); ++i) {
     const net::Address& bound = shared.bound[i];
-    // What is bound to one address is reached by it, unless the kernel hands over connections to others as well.
-    const net::Address* local = bound.is_any() || shared.options->socket.transparent ? nullptr : &bound;
+    // What is bound to one address is reached by it, unless the kernel hands over connections to others as well, which
+    // listener filters may ask about.
+    const bool other_addresses =
+        bound.is_any() || options().socket.transparent || shared_.steered || !options().listener_filters.empty();
+    const net::Address* local = other_addresses ? nullptr : &bound;
     acceptors_.push_back(std::make_unique<net::Acceptor>(
         worker.loop, fds[i], [this, local](int accepted) { on_accept(accepted, local); }));
   }
 }
 
-WorkerListener::~WorkerListener() { stop_accepting(); }
+WorkerListener::~WorkerListener() {
+  stop_accepting();
+  close_all();
+}
 
 void WorkerListener::start() {
   for (auto& acceptor : acceptors_) acceptor->start();
 }
 
 void WorkerListener::stop_accepting() {
+  stopped_ = true;
   for (auto& acceptor : acceptors_) net::Acceptor::stop(std::move(acceptor));
   acceptors_.clear();
 }
 
+void WorkerListener::close_all() {
+  while (PendingConnection* pending = pending_.front()) pending->close();
+  host_->close_all();
+}
+
 void WorkerListener::on_accept(int fd, const net::Address* local) {
-  if (shared_.connections.load(std::memory_order_relaxed) >= shared_.options->max_connections) {
+  if (shared_.connections.load(std::memory_order_relaxed) >= options().max_connections) {
     stats_.inc(ls::kDownstreamCxOverflow);
     worker_.loop.backend().close(fd);
     return;
   }
-  if (global_.active.load(std::memory_order_relaxed) >= global_.max && !shared_.options->ignore_global_conn_limit) {
+  if (global_.active.load(std::memory_order_relaxed) >= global_.max && !options().ignore_global_conn_limit) {
     stats_.inc(ls::kDownstreamGlobalCxOverflow);
     worker_.loop.backend().close(fd);
     return;
   }
   shared_.connections.fetch_add(1, std::memory_order_relaxed);
   global_.active.fetch_add(1, std::memory_order_relaxed);
+  inspect(net::Connection::accepted(worker_.loop, fd, local), options().use_original_dst);
+}
+
+void WorkerListener::take(std::unique_ptr<net::Connection> connection) {
+  if (shared_.connections.load(std::memory_order_relaxed) >= options().max_connections) {
+    stats_.inc(ls::kDownstreamCxOverflow);
+    global_.active.fetch_sub(1, std::memory_order_relaxed);
+    return net::Connection::close(std::move(connection), net::CloseMode::kNow);
+  }
+  shared_.connections.fetch_add(1, std::memory_order_relaxed);
+  inspect(std::move(connection), false);  // one listener hands over, not a chain of them
+}
+
+void WorkerListener::inspect(std::unique_ptr<net::Connection> connection, bool may_hand_over) {
+  size_t next = 0;
+  switch (run_filters(*connection, next)) {
+    case filter::ListenerFilterStatus::kContinue: return on_inspected(std::move(connection), may_hand_over);
+    case filter::ListenerFilterStatus::kClose:
+      stats_.inc(ls::kDownstreamListenerFilterError);
+      return drop(std::move(connection));
+    case filter::ListenerFilterStatus::kWait: break;
+  }
+  auto* pending = new PendingConnection(*this, std::move(connection), next, may_hand_over);  // retires itself
+  pending_.push_back(*pending);
+  pending->start();
+}
+
+filter::ListenerFilterStatus WorkerListener::run_filters(net::Connection& connection, size_t& next) {
+  filter::AcceptedConnection accepted{connection, shared_.bound, worker_.original_destinations};
+  for (; next < options().listener_filters.size(); ++next) {
+    const filter::ListenerFilterStatus status = options().listener_filters[next]->inspect(accepted);
+    if (status != filter::ListenerFilterStatus::kContinue) return status;
+  }
+  return filter::ListenerFilterStatus::kContinue;
+}
+
+void WorkerListener::on_inspected(std::unique_ptr<net::Connection> connection, bool may_hand_over) {
+  if (may_hand_over && connection->local_address_restored()) {
+    // What was accepted before the stop goes where it always went, though that listener has stopped as well.
+    WorkerListener* other = directory_.find(connection->local_address(), stopped_);
+    if (other != nullptr && other != this) {
+      shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+      return other->take(std::move(connection));
+    }
+  }
+  begin(std::move(connection));
+}
+
+void WorkerListener::begin(std::unique_ptr<net::Connection> connection) {
   stats_.inc(ls::kDownstreamCxTotal);
   stats_.gauge_add(ls::kDownstreamCxActive);
   worker_stats_.inc(stats::listener_worker::kDownstreamCxTotal);
   worker_stats_.gauge_add(stats::listener_worker::kDownstreamCxActive);
-  host_->accept(net::Connection::accepted(worker_.loop, fd, local), *this);
+  host_->accept(std::move(connection), *this);
+}
+
+void WorkerListener::drop(std::unique_ptr<net::Connection> connection) {
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  global_.active.fetch_sub(1, std::memory_order_relaxed);
+  if (!options().access_logs.empty()) {
+    stream::ConnectionInfo facts;
+    facts.id = worker_.connection_id();
+    facts.local_address = &connection->local_address();
+    facts.remote_address = &connection->remote_address();
+    facts.start = worker_.loop.now();
+    stream::StreamInfo info;
+    info.connection = &facts;
+    info.start = info.end = worker_.loop.now();
+    info.start_time = worker_.loop.system_now();
+    log(info, stream::AccessLogType::kNotSet);
+  }
+  net::Connection::close(std::move(connection), net::CloseMode::kNow);
 }
 
 void WorkerListener::on_connection_end(const stream::StreamInfo& connection) {
@@ -59,13 +139,17 @@ void WorkerListener::on_connection_end(const stream::StreamInfo& connection) {
   worker_stats_.gauge_sub(stats::listener_worker::kDownstreamCxActive);
   const auto length = std::chrono::duration_cast<base::milliseconds>(worker_.loop.now() - connection.start);
   stats_.record(ls::kDownstreamCxLengthMs, static_cast<uint64_t>(std::max<int64_t>(length.count(), 0)));
-  if (shared_.options->access_logs.empty()) return;
+  log(connection, stream::AccessLogType::kTcpConnectionEnd);
+}
+
+void WorkerListener::log(const stream::StreamInfo& connection, stream::AccessLogType type) {
+  if (options().access_logs.empty()) return;
   stream::FormatContext context;
   context.info = &connection;
-  context.log_type = stream::AccessLogType::kTcpConnectionEnd;
+  context.log_type = type;
   context.now = worker_.loop.now();
   context.system_now = worker_.loop.system_now();
-  stream::log_all(shared_.options->access_logs, context, worker_.access_log);
+  stream::log_all(options().access_logs, context, worker_.access_log);
 }
 
 }  // namespace millrace::server

@@ -1,4 +1,7 @@
-// A listener on one worker: its acceptors and the connections its filter chain holds. Thread: the worker's.
+// A listener on one worker: its acceptors, the connections that its listener filters look at, and those its filter
+// chain holds. Thread: the worker's.
+//
+//   accepted, or handed over by another listener --listener filters--> handed over (use_original_dst) or to the chain
 #pragma once
 #include <atomic>
 #include <memory>
@@ -7,6 +10,8 @@
 #include "config/snapshot.h"
 #include "filter/network_filter.h"
 #include "net/acceptor.h"
+#include "server/listener_directory.h"
+#include "server/pending_connection.h"
 #include "stats/stats.h"
 
 namespace millrace::server {
@@ -20,6 +25,7 @@ struct SharedListener {
   std::vector<stats::StatBlockPtr> worker_stats;  // by worker
   std::atomic<uint32_t> connections{0};
   std::vector<net::Address> bound;                // as /listeners shows them
+  bool steered = false;  // the fast path gives it connections to other addresses; set before the workers start
 };
 
 // Connections of the whole process.
@@ -30,29 +36,46 @@ struct GlobalConnections {
 
 class WorkerListener final : public filter::ConnectionObserver {
  public:
-  // Takes the descriptors, one per address.
+  // Takes the descriptors, one per address; none without bind_to_port. The directory is where use_original_dst looks.
   WorkerListener(filter::WorkerContext& worker, SharedListener& shared, GlobalConnections& global,
-                 std::vector<int> fds);
+                 const ListenerDirectory& directory, std::vector<int> fds);
   ~WorkerListener();
 
   void start();
   // No new connections; those whose handshake is complete are still taken.
   void stop_accepting();
   void drain() { host_->drain(); }
-  void close_all() { host_->close_all(); }
-  size_t active() const { return host_->active(); }
+  void close_all();
+  size_t active() const { return host_->active() + pending_.count(); }
+  bool stopped() const { return stopped_; }
   const SharedListener& shared() const { return shared_; }
+  const config::Listener& options() const { return *shared_.options; }
+  stats::StatShard& stats() { return stats_; }
 
  private:
+  friend class PendingConnection;
   void on_accept(int fd, const net::Address* local);
+  // A connection that another listener accepted.
+  void take(std::unique_ptr<net::Connection> connection);
+  void inspect(std::unique_ptr<net::Connection> connection, bool may_hand_over);
+  // From the next one on, which is advanced. kContinue: they are all done.
+  filter::ListenerFilterStatus run_filters(net::Connection& connection, size_t& next);
+  void on_inspected(std::unique_ptr<net::Connection> connection, bool may_hand_over);
+  void begin(std::unique_ptr<net::Connection> connection);
+  // Closes a connection that never came to the filter chain.
+  void drop(std::unique_ptr<net::Connection> connection);
+  void log(const stream::StreamInfo& connection, stream::AccessLogType type);
   void on_connection_end(const stream::StreamInfo& connection) override;
 
   filter::WorkerContext& worker_;
   SharedListener& shared_;
   GlobalConnections& global_;
+  const ListenerDirectory& directory_;
   stats::StatShard stats_, worker_stats_;
   std::unique_ptr<filter::ConnectionHost> host_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
+  base::List<PendingConnection, PendingConnection> pending_;
+  bool stopped_ = false;
 };
 
 }  // namespace millrace::server

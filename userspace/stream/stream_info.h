@@ -49,6 +49,7 @@ struct ConnectionInfo {
   const net::Address* local_address = nullptr;
   const net::Address* remote_address = nullptr;         // after PROXY protocol or original source
   const net::Address* direct_local_address = nullptr;   // of the socket; null: local_address
+  bool local_address_restored = false;                  // local_address is where a redirected client meant to go
   const net::Address* direct_remote_address = nullptr;  // of the socket; null: remote_address
   base::MonotonicTime start{};
   base::MonotonicTime handshake_end{};
@@ -56,6 +57,9 @@ struct ConnectionInfo {
   std::string transport_failure_reason;
   std::string_view filter_chain_name;
   const TlsInfo* tls = nullptr;                         // null: plaintext
+
+  // What ORIGINAL_DST clusters connect to; null: the connection was not redirected.
+  const net::Address* original_destination() const { return local_address_restored ? local_address : nullptr; }
 };
 
 struct ByteCounts {

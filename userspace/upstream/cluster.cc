@@ -66,6 +66,10 @@ Cluster::Cluster(ClusterOptions options, stats::Store& store)
       resources_{Resources(options_.circuit_breakers.thresholds[0]),
                  Resources(options_.circuit_breakers.thresholds[1])} {
   add_hosts(std::exchange(options_.endpoints, {}));
+  if (options_.type == DiscoveryType::kOriginalDst) {
+    const auto workers = static_cast<uint16_t>(store.shard_count() - stats::worker_shard(0));
+    original_dst_hosts_ = std::make_unique<OriginalDstHosts>(*this, kNoLocality, workers);
+  }
 }
 
 Cluster::~Cluster() {
@@ -107,6 +111,11 @@ HostSpan Cluster::hosts_of(size_t priority) const {
   return HostSpan(hosts_).subspan(begin, priority_ends_[priority] - begin);
 }
 
+HostsView Cluster::all_hosts() const {
+  if (original_dst_hosts_ == nullptr) return {hosts(), {}};
+  return {hosts(), original_dst_hosts_->hosts()};
+}
+
 std::span<HostCounters> Cluster::host_counters(uint16_t worker) {
   CounterBlock* head = counters_.load(std::memory_order_acquire);
   for (CounterBlock* block = head; block != nullptr; block = block->next) {
@@ -120,30 +129,33 @@ std::span<HostCounters> Cluster::host_counters(uint16_t worker) {
 
 Cluster::HostTotals Cluster::totals(const Host& host) const {
   HostTotals sum;
-  const CounterBlock* block = counters_.load(std::memory_order_acquire);
-  for (; block != nullptr; block = block->next) {
-    const HostCounters& c = block->counters[host.index()];
+  const auto add = [&sum](const HostCounters& c) {
     sum.cx_total += c.cx_total.value();
     sum.cx_connect_fail += c.cx_connect_fail.value();
     sum.rq_total += c.rq_total.value();
     sum.rq_success += c.rq_success.value();
     sum.rq_error += c.rq_error.value();
     sum.rq_timeout += c.rq_timeout.value();
-  }
+  };
+  for (const HostCounters& own : host.own_counters()) add(own);
+  if (!host.listed()) return sum;
+  const CounterBlock* block = counters_.load(std::memory_order_acquire);
+  for (; block != nullptr; block = block->next) add(block->counters[host.index()]);
   return sum;
 }
 
 void Cluster::publish_gauges() {
   stats::StatShard shard = stats_->main_shard();
   int64_t healthy = 0, degraded = 0, excluded = 0, weight_max = 0;
-  for (const HostPtr& host : hosts_) {
-    const Health health = host->health();
+  const HostsView hosts = all_hosts();
+  for (size_t i = 0; i < hosts.size(); ++i) {
+    const Health health = hosts[i].health();
     healthy += health == Health::kHealthy;
     degraded += health == Health::kDegraded;
-    excluded += host->excluded();
-    weight_max = std::max<int64_t>(weight_max, host->weight());
+    excluded += hosts[i].excluded();
+    weight_max = std::max<int64_t>(weight_max, hosts[i].weight());
   }
-  shard.gauge_set(stat::kMembershipTotal, static_cast<int64_t>(hosts_.size()));
+  shard.gauge_set(stat::kMembershipTotal, static_cast<int64_t>(hosts.size()));
   shard.gauge_set(stat::kMembershipHealthy, healthy);
   shard.gauge_set(stat::kMembershipDegraded, degraded);
   shard.gauge_set(stat::kMembershipExcluded, excluded);

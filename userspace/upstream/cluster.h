@@ -13,12 +13,30 @@
 #include "stats/stats.h"
 #include "upstream/host.h"
 #include "upstream/options.h"
+#include "upstream/original_dst_hosts.h"
 #include "upstream/resource.h"
 
 namespace millrace::upstream {
 
 using HostPtr = std::unique_ptr<Host>;
 using HostSpan = std::span<const HostPtr>;
+
+// Every host of a cluster at one moment, for those who look on: configured ones, and those that came into being by use,
+// which it keeps alive. Any thread.
+class HostsView {
+ public:
+  HostsView(HostSpan listed, std::vector<std::shared_ptr<Host>> unlisted)
+      : listed_(listed), unlisted_(std::move(unlisted)) {}
+  size_t size() const { return listed_.size() + unlisted_.size(); }
+  bool empty() const { return size() == 0; }
+  const Host& operator[](size_t i) const {
+    return i < listed_.size() ? *listed_[i] : *unlisted_[i - listed_.size()];
+  }
+
+ private:
+  HostSpan listed_;
+  std::vector<std::shared_ptr<Host>> unlisted_;
+};
 
 class Cluster {
  public:
@@ -36,6 +54,9 @@ class Cluster {
 
   // By priority, then in order of configuration; Host::index() indexes it.
   HostSpan hosts() const { return hosts_; }
+  // Of an ORIGINAL_DST cluster, whose hosts() is empty; else null.
+  OriginalDstHosts* original_dst_hosts() const { return original_dst_hosts_.get(); }
+  HostsView all_hosts() const;
   size_t priority_count() const { return priority_ends_.size(); }  // at least 1
   HostSpan hosts_of(size_t priority) const;
   Resources& resources(ResourcePriority priority) { return resources_[static_cast<size_t>(priority)]; }
@@ -77,6 +98,7 @@ class Cluster {
   const stats::StatBlockPtr stats_;
   std::vector<std::unique_ptr<const Locality>> localities_;
   std::vector<HostPtr> hosts_;
+  std::unique_ptr<OriginalDstHosts> original_dst_hosts_;
   std::vector<uint32_t> priority_ends_;  // [p]: where the hosts of priority p end in hosts_
   uint32_t index_ = 0;
   std::atomic<uint32_t> health_epoch_{0};

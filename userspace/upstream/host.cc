@@ -35,6 +35,17 @@ Host::Host(Cluster& cluster, EndpointOptions endpoint, const Locality& locality,
       canary_(endpoint.canary),
       health_flags_(flags_of(endpoint.health_status)) {}
 
+Host::Host(Cluster& cluster, const net::Address& address, const Locality& locality, uint16_t workers)
+    : cluster_(cluster),
+      locality_(locality),
+      address_(address),
+      weight_(1),
+      priority_(0),
+      index_(kUnlisted),
+      canary_(false),
+      own_counters_size_(workers),
+      own_counters_(std::make_unique<HostCounters[]>(workers)) {}
+
 Health Host::health() const {
   const uint32_t flags = health_flags();
   if ((flags & kUnhealthyFlags) != 0) return Health::kUnhealthy;

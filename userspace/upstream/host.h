@@ -1,10 +1,13 @@
 // One endpoint of a cluster. Address, weight and place are fixed; health flags and load are relaxed atomics that
 // every worker reads and the pools write. Request counters are kept per worker (HostCounters), so that a request costs
-// no shared write beyond the gauges least_request needs. Owned by its Cluster, lives as long.
+// no shared write beyond the gauges least_request needs. A configured host is owned by its Cluster and lives as long;
+// one that came into being by use (ORIGINAL_DST) is shared by the workers that use it, goes with the last of them, and
+// must be held (hold()) by who needs it beyond the call.
 #pragma once
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,9 +53,11 @@ struct HostCounters {
   Counter cx_total, cx_connect_fail, rq_total, rq_success, rq_error, rq_timeout;
 };
 
-class Host {
+class Host : public std::enable_shared_from_this<Host> {
  public:
   Host(Cluster& cluster, EndpointOptions endpoint, const Locality& locality, uint32_t priority, uint32_t index);
+  // One that came into being by use.
+  Host(Cluster& cluster, const net::Address& address, const Locality& locality, uint16_t workers);
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
@@ -62,7 +67,11 @@ class Host {
   uint32_t weight() const { return weight_; }
   const Locality& locality() const { return locality_; }
   uint32_t priority() const { return priority_; }
-  uint32_t index() const { return index_; }  // of this host in Cluster::hosts()
+  // Whether it was configured: in Cluster::hosts(), at index().
+  bool listed() const { return index_ != kUnlisted; }
+  uint32_t index() const { return index_; }
+  // Keeps a host alive that is not listed; null for the others, which need no keeping.
+  std::shared_ptr<Host> hold() { return weak_from_this().lock(); }
   bool canary() const { return canary_; }
 
   uint32_t health_flags() const { return health_flags_.load(std::memory_order_relaxed); }
@@ -84,7 +93,11 @@ class Host {
   uint32_t rq_active() const { return rq_active_.load(std::memory_order_relaxed); }
   uint32_t load() const { return rq_active() + rq_pending_.load(std::memory_order_relaxed); }
 
+  // Counters by worker of a host that is not listed; empty for the others, whose counters the Cluster has.
+  std::span<HostCounters> own_counters() const { return {own_counters_.get(), own_counters_size_}; }
+
  private:
+  static constexpr uint32_t kUnlisted = UINT32_MAX;
   Cluster& cluster_;
   const Locality& locality_;
   const net::Address address_;
@@ -93,7 +106,9 @@ class Host {
   const uint32_t priority_;
   const uint32_t index_;
   const bool canary_;
+  const uint16_t own_counters_size_ = 0;
   std::atomic<uint32_t> health_flags_{0};
+  const std::unique_ptr<HostCounters[]> own_counters_;
   // Written per request by every worker that uses the host: kept off the lines above, which are only read.
   alignas(64) std::atomic<uint32_t> rq_active_{0};
   std::atomic<uint32_t> rq_pending_{0};

@@ -86,6 +86,7 @@ Host* LoadBalancer::choose_from(Source& source) {
     case LbPolicy::kRoundRobin: return round_robin(source);
     case LbPolicy::kLeastRequest: return least_request(source);
     case LbPolicy::kRandom: return random(source);
+    case LbPolicy::kClusterProvided: break;  // ThreadLocalCluster asks the OriginalDstBalancer instead
   }
   return nullptr;
 }

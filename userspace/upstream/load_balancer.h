@@ -16,6 +16,10 @@
 #include "upstream/cluster.h"
 #include "upstream/edf.h"
 
+namespace millrace::http {
+class HeaderMap;
+}
+
 namespace millrace::upstream {
 
 struct LbContext {
@@ -24,6 +28,10 @@ struct LbContext {
   std::span<const Host* const> previous_hosts = {};
   bool omit_canary_hosts = false;
   uint32_t host_selection_attempts = 1;
+  // For ORIGINAL_DST clusters: where the downstream connection meant to go (null: it was not redirected), and what the
+  // request says (null: there is none).
+  const net::Address* original_destination = nullptr;
+  const http::HeaderMap* request_headers = nullptr;
 };
 
 class LoadBalancer {

@@ -14,9 +14,10 @@
 
 namespace millrace::upstream {
 
-enum class DiscoveryType : uint8_t { kStatic };
+enum class DiscoveryType : uint8_t { kStatic, kOriginalDst };
 
-enum class LbPolicy : uint8_t { kRoundRobin, kLeastRequest, kRandom };
+// kClusterProvided: by the original destination, the only one of an ORIGINAL_DST cluster.
+enum class LbPolicy : uint8_t { kRoundRobin, kLeastRequest, kRandom, kClusterProvided };
 
 // core.v3.HealthStatus, as set on an endpoint.
 enum class HealthStatus : uint8_t { kUnknown, kHealthy, kUnhealthy, kDraining, kTimeout, kDegraded };
@@ -51,6 +52,13 @@ struct LeastRequestOptions {
   uint32_t choice_count = 2;
   double active_request_bias = 1.0;  // 0: as round robin
   bool full_scan = false;            // selection_method FULL_SCAN
+};
+
+// How an ORIGINAL_DST cluster knows where a request goes.
+struct OriginalDstOptions {
+  std::string header_name;  // of a request header that beats the connection's original destination; empty: none
+  std::optional<uint16_t> port_override;
+  base::milliseconds cleanup_interval{5'000};  // a host that was not used for so long, and has no connection, goes
 };
 
 struct CommonLbOptions {
@@ -98,6 +106,7 @@ struct ClusterOptions {
   DiscoveryType type = DiscoveryType::kStatic;
   LbPolicy lb_policy = LbPolicy::kRoundRobin;
   LeastRequestOptions least_request;
+  OriginalDstOptions original_dst;
   CommonLbOptions common_lb;
   std::vector<LocalityEndpoints> endpoints;
   base::milliseconds connect_timeout = base::seconds(5);

@@ -13,13 +13,15 @@ ThreadLocalCluster::ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_
       worker_(worker),
       stats_(cluster.stats().worker(worker)),
       counters_(cluster.host_counters(worker)),
-      balancer_(cluster, worker, loop.prng()) {}
+      balancer_(cluster, worker, loop.prng()) {
+  if (cluster.original_dst_hosts() != nullptr) original_dst_ = std::make_unique<OriginalDstBalancer>(*this);
+}
 
 ThreadLocalCluster::~ThreadLocalCluster() = default;
 
 Host* ThreadLocalCluster::choose(const LbContext& context) {
   bool panic = false;
-  Host* host = balancer_.choose(context, &panic);
+  Host* host = original_dst_ != nullptr ? original_dst_->choose(context) : balancer_.choose(context, &panic);
   if (panic) stats_.inc(stat::kLbHealthyPanic);
   if (host == nullptr) stats_.inc(stat::kUpstreamCxNoneHealthy);
   return host;
@@ -27,7 +29,8 @@ Host* ThreadLocalCluster::choose(const LbContext& context) {
 
 Http1Pool* ThreadLocalCluster::http1_pool(Host& host, ResourcePriority priority) {
   if (http1_pools_.empty()) http1_pools_.resize(cluster_.hosts().size() * kResourcePriorities);
-  auto& pool = http1_pools_[host.index() * kResourcePriorities + static_cast<size_t>(priority)];
+  auto& pool = host.listed() ? http1_pools_[host.index() * kResourcePriorities + static_cast<size_t>(priority)]
+                             : original_dst_->pool_slot(host, priority);
   if (pool == nullptr) {
     if (!cluster_.resources(priority).connection_pools.try_acquire()) {
       stats_.inc(stat::kUpstreamCxPoolOverflow);
@@ -38,23 +41,26 @@ Http1Pool* ThreadLocalCluster::http1_pool(Host& host, ResourcePriority priority)
   return pool.get();
 }
 
-void ThreadLocalCluster::drain() {
+template <class F>
+void ThreadLocalCluster::for_each_pool(F&& f) const {
   for (const auto& pool : http1_pools_) {
-    if (pool != nullptr) pool->drain();
+    if (pool != nullptr) f(*pool);
   }
+  if (original_dst_ == nullptr) return;
+  for (Http1Pool* pool : original_dst_->pools()) f(*pool);
+}
+
+void ThreadLocalCluster::drain() {
+  for_each_pool([](Http1Pool& pool) { pool.drain(); });
 }
 
 void ThreadLocalCluster::close() {
-  for (const auto& pool : http1_pools_) {
-    if (pool != nullptr) pool->close();
-  }
+  for_each_pool([](Http1Pool& pool) { pool.close(); });
 }
 
 size_t ThreadLocalCluster::connections() const {
   size_t n = 0;
-  for (const auto& pool : http1_pools_) {
-    if (pool != nullptr) n += pool->connections();
-  }
+  for_each_pool([&n](const Http1Pool& pool) { n += pool.connections(); });
   return n;
 }
 

@@ -9,6 +9,7 @@
 #include "stats/stats.h"
 #include "upstream/cluster.h"
 #include "upstream/load_balancer.h"
+#include "upstream/original_dst_balancer.h"
 
 namespace millrace::upstream {
 
@@ -25,7 +26,9 @@ class ThreadLocalCluster {
   io::Loop& loop() const { return loop_; }
   uint16_t worker() const { return worker_; }
   stats::StatShard& stats() { return stats_; }
-  HostCounters& counters(const Host& host) { return counters_[host.index()]; }
+  HostCounters& counters(const Host& host) {
+    return host.listed() ? counters_[host.index()] : host.own_counters()[worker_];
+  }
 
   // nullptr: no host to choose, already counted (upstream_cx_none_healthy).
   Host* choose(const LbContext& context = {});
@@ -38,12 +41,16 @@ class ThreadLocalCluster {
   size_t connections() const;
 
  private:
+  template <class F>
+  void for_each_pool(F&& f) const;
+
   Cluster& cluster_;
   io::Loop& loop_;
   const uint16_t worker_;
   stats::StatShard stats_;
   std::span<HostCounters> counters_;
   LoadBalancer balancer_;
+  std::unique_ptr<OriginalDstBalancer> original_dst_;  // of an ORIGINAL_DST cluster, in place of the balancer
   std::vector<std::unique_ptr<Http1Pool>> http1_pools_;  // [host index * 2 + priority], empty until one is asked for
 };
 

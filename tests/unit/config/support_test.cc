@@ -13,6 +13,7 @@
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/endpoint/v3/endpoint_components.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
+#include "envoy/config/metrics/v3/stats.pb.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
@@ -24,6 +25,7 @@ namespace pb = google::protobuf;
 using envoy::config::bootstrap::v3::Bootstrap;
 using envoy::config::cluster::v3::Cluster;
 using envoy::config::listener::v3::Listener;
+using envoy::config::metrics::v3::StatsConfig;
 using envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -95,7 +97,7 @@ TEST(SupportTable, SaysWhatIsHonouredInTheMessageOfEveryHonouredField) {
 TEST(SupportTable, PrintsEveryField) {
   const std::string text = support_table_markdown();
   EXPECT_THAT(text, HasSubstr("## envoy.config.cluster.v3.Cluster\n"));
-  EXPECT_THAT(text, HasSubstr("`type` (STATIC)"));
+  EXPECT_THAT(text, HasSubstr("`type` (STATIC, ORIGINAL_DST)"));
   EXPECT_THAT(text, HasSubstr("`outlier_detection`"));
 }
 
@@ -160,11 +162,11 @@ TEST(CheckSupport, ChecksValues) {
   EXPECT_THAT(findings.unsupported[0].what, HasSubstr("STRICT_DNS"));
   EXPECT_THAT(findings.unsupported[0].what, HasSubstr("supported: STATIC"));
 
-  Listener listener;
-  listener.mutable_bind_to_port()->set_value(true);
-  EXPECT_THAT(check_support(listener).unsupported, IsEmpty());
-  listener.mutable_bind_to_port()->set_value(false);
-  EXPECT_THAT(paths(check_support(listener).unsupported), ElementsAre("bind_to_port"));
+  StatsConfig stats;
+  stats.mutable_use_all_default_tags()->set_value(true);
+  EXPECT_THAT(check_support(stats).unsupported, IsEmpty());
+  stats.mutable_use_all_default_tags()->set_value(false);
+  EXPECT_THAT(paths(check_support(stats).unsupported), ElementsAre("use_all_default_tags"));
 }
 
 TEST(CheckSupport, ListsIgnoredFieldsWithTheirReasonAndDoesNotLookInside) {

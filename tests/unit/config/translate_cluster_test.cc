@@ -71,7 +71,61 @@ TEST(TranslateCluster, ReadsEveryFieldThatTheTableCallsHonoured) {
   // The first three have one value, which is what is done anyway; the settings of a policy are tested below.
   expect_table_agrees(
       "envoy.config.cluster.v3.Cluster", cluster_cases(),
-      {"type", "protocol_selection", "transport_socket", "round_robin_lb_config", "least_request_lb_config"});
+      {"type", "protocol_selection", "transport_socket", "round_robin_lb_config", "least_request_lb_config",
+       "original_dst_lb_config", "cleanup_interval"});
+}
+
+TestConfig original_dst_config(const std::string& settings = {}) {
+  TestConfig config;
+  config.cluster = {{"name", "c"}, {"type", "ORIGINAL_DST"}, {"lb_policy", "CLUSTER_PROVIDED"}};
+  if (!settings.empty()) config.cluster["original_dst_lb_config"] = settings;
+  return config;
+}
+
+TEST(TranslateCluster, ReadsOriginalDestinationClusters) {
+  const Translated plain(original_dst_config());
+  ASSERT_TRUE(plain.ok()) << plain.messages();
+  EXPECT_EQ(plain.cluster_options().type, upstream::DiscoveryType::kOriginalDst);
+  EXPECT_EQ(plain.cluster_options().lb_policy, upstream::LbPolicy::kClusterProvided);
+  EXPECT_EQ(plain.cluster_options().original_dst.header_name, "");
+  EXPECT_FALSE(plain.cluster_options().original_dst.port_override);
+  EXPECT_EQ(plain.cluster_options().original_dst.cleanup_interval, std::chrono::seconds(5));
+  EXPECT_NE(plain.cluster().original_dst_hosts(), nullptr);
+
+  TestConfig config = original_dst_config("{use_http_header: true, upstream_port_override: 8080}");
+  config.cluster["cleanup_interval"] = "0.5s";
+  const Translated set(config);
+  ASSERT_TRUE(set.ok()) << set.messages();
+  EXPECT_EQ(set.cluster_options().original_dst.header_name, "x-envoy-original-dst-host");
+  EXPECT_EQ(set.cluster_options().original_dst.port_override, 8080);
+  EXPECT_EQ(set.cluster_options().original_dst.cleanup_interval, std::chrono::milliseconds(500));
+  config = original_dst_config("{use_http_header: true, http_header_name: X-To}");
+  EXPECT_EQ(Translated(config).cluster_options().original_dst.header_name, "x-to");
+}
+
+TEST(TranslateCluster, RefusesAnOriginalDestinationClusterThatChoosesOtherwise) {
+  TestConfig config = original_dst_config();
+  config.cluster.erase("lb_policy");
+  EXPECT_THAT(Translated(config).messages(), HasSubstr("lb_policy: an ORIGINAL_DST cluster chooses hosts by itself"));
+  config = original_dst_config();
+  config.cluster["load_assignment"] = assignment(locality(endpoint(1)));
+  EXPECT_THAT(Translated(config).messages(), HasSubstr("load_assignment: an ORIGINAL_DST cluster has no endpoints"));
+  config = original_dst_config("{http_header_name: x-to}");
+  EXPECT_THAT(Translated(config).messages(), HasSubstr("http_header_name: is read with use_http_header only"));
+  config = original_dst_config("{metadata_key: {key: a, path: [{key: b}]}}");
+  EXPECT_THAT(Translated(config).messages(), HasSubstr("metadata_key: known to Envoy, not supported"));
+}
+
+TEST(TranslateCluster, RefusesClusterProvidedWhereTheClusterProvidesNothing) {
+  TestConfig config;
+  config.cluster["lb_policy"] = "CLUSTER_PROVIDED";
+  EXPECT_THAT(Translated(config).messages(), HasSubstr("CLUSTER_PROVIDED: a STATIC cluster brings no load balancer"));
+  config = {};
+  config.cluster["original_dst_lb_config"] = "{use_http_header: true}";
+  const Translated t(config);
+  ASSERT_TRUE(t.ok()) << t.messages();
+  ASSERT_EQ(t.loaded().ignored.size(), 1u);
+  EXPECT_EQ(t.loaded().ignored[0].path, "static_resources.clusters[0].original_dst_lb_config");
 }
 
 TEST(TranslateCluster, HasEnvoysDefaults) {

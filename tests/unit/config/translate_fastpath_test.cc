@@ -39,10 +39,12 @@ TEST(TranslateFastPath, ReadsWhereThingsAre) {
 TEST(TranslateFastPath, ReadsCapture) {
   const Translated t(with({{"capture", "{listeners: [l], include_cgroups: [/a], exclude_cgroups: [/a/b], "
                                        "include_users: [7], exclude_users: [8, 9], "
-                                       "include_ports: [{start: 80, end: 81}], exclude_ports: [{start: 0, end: 65536}], "
+                                       "include_ports: [{start: 80, end: 81}], "
+                                       "exclude_ports: [{start: 0, end: 65536}], "
                                        "include_addresses: [{address_prefix: 10.0.0.0, prefix_len: 8}], "
                                        "exclude_addresses: [{address_prefix: '::', prefix_len: 0}], loopback: true, "
-                                       "on_dead_listener: REFUSE, so_original_dst_cgroups: [/p], connections_max: 64}"}}));
+                                       "on_dead_listener: REFUSE, so_original_dst_cgroups: [/p], "
+                                       "connections_max: 64}"}}));
   ASSERT_TRUE(t.ok()) << t.messages();
   const FastPath& to = *t.snapshot().fast_path;
   const fastpath::CaptureOptions& capture = *to.steering.capture;

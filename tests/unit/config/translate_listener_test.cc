@@ -16,6 +16,8 @@ auto of_tcp(Get get) {
   return [get](const Translated& t) { return text_of(std::invoke(get, t.tcp())); };
 }
 
+constexpr const char* kOriginalDstType = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst";
+
 std::string stdout_log(const std::string& more = {}) {
   return "[{name: a, typed_config: " + typed("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", {}) + more +
          "}]";
@@ -43,14 +45,20 @@ std::vector<FieldCase> listener_cases() {
       {"access_log", stdout_log(), "1", of_listener([](const L& l) { return l.access_logs.size(); })},
       {"traffic_direction", "INBOUND", text_of(TrafficDirection::kInbound), of_listener(&L::traffic_direction)},
       {"ignore_global_conn_limit", "true", "true", of_listener(&L::ignore_global_conn_limit)},
+      {"bind_to_port", "false", "false", of_listener(&L::bind_to_port)},
+      {"deprecated_v1", "{bind_to_port: false}", "false", of_listener(&L::bind_to_port)},
+      {"use_original_dst", "true", "true", of_listener(&L::use_original_dst)},
+      {"listener_filters", "[{name: o, typed_config: " + typed(kOriginalDstType, {}) + "}]", "1",
+       of_listener([](const L& l) { return l.listener_filters.size(); })},
+      {"listener_filters_timeout", "0s", "0ms", of_listener(&L::listener_filters_timeout)},
+      {"continue_on_listener_filters_timeout", "true", "true", of_listener(&L::continue_on_listener_filters_timeout)},
   };
 }
 
 TEST(TranslateListener, ReadsEveryFieldThatTheTableCallsHonoured) {
   for (const FieldCase& one : listener_cases()) expect_field(one, {}, &TestConfig::listener);
-  // Chains are tested below; the last two have one value, which is what is done anyway.
-  expect_table_agrees("envoy.config.listener.v3.Listener", listener_cases(),
-                      {"filter_chains", "default_filter_chain", "bind_to_port", "use_original_dst"});
+  // Chains are tested below.
+  expect_table_agrees("envoy.config.listener.v3.Listener", listener_cases(), {"filter_chains", "default_filter_chain"});
 }
 
 TEST(TranslateListener, SetsSocketOptionsInTheirState) {
@@ -73,6 +81,53 @@ TEST(TranslateListener, HasEnvoysDefaults) {
   EXPECT_TRUE(t.listener().socket.reuse_port);
   EXPECT_TRUE(t.listener().socket.ipv6_only);
   EXPECT_EQ(t.listener().traffic_direction, TrafficDirection::kUnspecified);
+  EXPECT_TRUE(t.listener().bind_to_port);
+  EXPECT_FALSE(t.listener().use_original_dst);
+  EXPECT_TRUE(t.listener().listener_filters.empty());
+  EXPECT_EQ(t.listener().listener_filters_timeout, std::chrono::seconds(15));
+}
+
+TEST(TranslateListener, AddsTheFilterThatUseOriginalDstNeeds) {
+  TestConfig config;
+  config.listener["use_original_dst"] = "true";
+  const Translated t(config);
+  ASSERT_EQ(t.listener().listener_filters.size(), 1u);
+  EXPECT_EQ(t.listener().listener_filters[0]->type_name(), "envoy.filters.listener.original_dst");
+}
+
+TEST(TranslateListener, TakesTheOriginalDstFilterByItsName) {
+  TestConfig config;
+  config.listener["listener_filters"] = "[{name: envoy.filters.listener.original_dst}]";
+  const Translated t(config);
+  ASSERT_TRUE(t.ok()) << t.messages();
+  EXPECT_EQ(t.listener().listener_filters.size(), 1u);
+  EXPECT_THAT(t.messages(), HasSubstr("listener_filters[0]: filter without typed_config is taken by its name"));
+}
+
+TEST(TranslateListener, RefusesListenerFiltersThatItDoesNotHave) {
+  TestConfig config;
+  config.listener["listener_filters"] =
+      "[{name: t, typed_config: " + typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", {}) + "}]";
+  EXPECT_THAT(Translated(config).messages(), HasSubstr("known to Envoy, not supported by Millrace yet"));
+  config.listener["listener_filters"] = "[{name: mine}]";
+  EXPECT_THAT(Translated(config).messages(), HasSubstr("listener_filters[0]: filter 'mine' has no typed_config"));
+}
+
+TEST(TranslateListener, RefusesTwoListenersOfOneAddress) {
+  const auto messages = [](const std::string& first, const std::string& second) {
+    const std::string chain = "filter_chains: [{filters: [{name: t, typed_config: " +
+                              typed(kTcpProxyType, {{"stat_prefix", "s"}, {"cluster", "c"}}) + "}]}]";
+    const auto listener = [&](const std::string& name, const std::string& where) {
+      return "{name: " + name + ", bind_to_port: false, " + chain + ", address: {socket_address: " + where + "}}";
+    };
+    return Translated("{static_resources: {listeners: [" + listener("a", first) + ", " + listener("b", second) +
+                      "], clusters: [{name: c}]}}\n")
+        .messages();
+  };
+  EXPECT_THAT(messages("{address: 10.0.0.1, port_value: 80}", "{address: 10.0.0.1, port_value: 80}"),
+              HasSubstr("listeners[1].address: listener 'a' has the address 10.0.0.1:80 already"));
+  EXPECT_EQ(messages("{address: 10.0.0.1, port_value: 80}", "{address: 0.0.0.0, port_value: 80}"), "");
+  EXPECT_EQ(messages("{address: 10.0.0.1, port_value: 0}", "{address: 10.0.0.1, port_value: 0}"), "");
 }
 
 TEST(TranslateListener, IsNamedByItsAddressWhenItHasNoName) {

@@ -39,7 +39,7 @@ class EndpointsOfTest : public testing::Test {
     for (const auto& endpoint : endpoints) total += endpoint.weight;
     std::vector<std::string> out;
     for (const auto& endpoint : endpoints) {
-      out.push_back(endpoint.address.ip_string() + " " + std::to_string(std::lround(1000 * endpoint.weight / total)));
+      out.push_back(endpoint.address.ip_string() + " " + std::to_string(std::lround(1000.0 * endpoint.weight / total)));
     }
     return out;
   }

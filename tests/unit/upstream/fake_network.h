@@ -1,5 +1,5 @@
-// A backend without a kernel, for tests of pools: time stands still until advance(), the test plays every server. A
-// connection is in the order in which it was opened: network.peer(0) is the first.
+// A backend without a kernel, for tests of pools and listeners: time stands still until advance(), the test plays every
+// server and client. A connection is in the order in which it was opened: network.peer(0) is the first.
 #pragma once
 #include <cerrno>
 #include <deque>
@@ -9,6 +9,7 @@
 
 #include "io/backend.h"
 #include "io/loop.h"
+#include "net/address.h"
 
 namespace millrace::upstream {
 
@@ -23,6 +24,8 @@ class FakeNetwork final : public io::Backend {
     int error = 0;                 // the peer's side is broken
     bool ended = false;            // Millrace's side is shut
     bool closed = false;           // Millrace closed the socket
+    net::Address local;            // of an accepted socket
+    net::Address before_nat;       // where it went before it was redirected, if it was
   };
   Peer& peer(size_t n) { return *peers_.at(n); }
   size_t opened() const { return peers_.size(); }
@@ -34,11 +37,25 @@ class FakeNetwork final : public io::Backend {
   void accept_connection(size_t n) { post(peer(n).connecting, 0); }
   void refuse_connection(size_t n) { post(peer(n).connecting, -ECONNREFUSED); }
   void advance(base::nanoseconds by) { now_ += by; }
+  // A socket to listen on.
+  int listen() { return open_socket(AF_INET).value(); }
+  // A client connects to it; returns the peer's number.
+  size_t arrive(const net::Address& local, const net::Address& before_nat = {}) {
+    const size_t n = peers_.size();
+    peers_.push_back(std::make_unique<Peer>());
+    peers_[n]->local = local;
+    peers_[n]->before_nat = before_nat;
+    done_.push_back({accepting_, static_cast<int32_t>(n), true});
+    return n;
+  }
 
   base::MonotonicTime now() override { return now_; }
   base::SystemTime system_now() override { return {}; }
-  void accept(io::Operation&, int) override { abort(); }
-  int accept_now(int) override { abort(); }
+  void accept(io::Operation& op, int fd) override {
+    begin(op, fd, kAccept);
+    accepting_ = &op;
+  }
+  int accept_now(int) override { return -EAGAIN; }
   void recv(io::Operation& op, int fd) override {
     begin(op, fd, kRecv);
     peer_of(fd).receiving = &op;
@@ -65,6 +82,8 @@ class FakeNetwork final : public io::Backend {
     } else if (kind_of(op) == kConnect && peer.connecting == &op) {
       peer.connecting = nullptr;
       post(&op, -ECANCELED);
+    } else if (kind_of(op) == kAccept) {
+      post(&op, -ECANCELED);
     }
   }
   base::Result<int> open_socket(int) override {
@@ -73,8 +92,12 @@ class FakeNetwork final : public io::Backend {
   }
   base::Result<void> bind(int, const sockaddr*, socklen_t) override { return {}; }
   void set_option(int, int, int, const void*, socklen_t) override {}
-  socklen_t local_address(int, sockaddr_storage&) override { return 0; }
+  socklen_t local_address(int fd, sockaddr_storage& address) override { return peer_of(fd).local.to_sockaddr(address); }
   socklen_t remote_address(int, sockaddr_storage&) override { return 0; }
+  socklen_t original_destination(int fd, int family, sockaddr_storage& address) override {
+    const net::Address& original = peer_of(fd).before_nat;
+    return original.family() == family ? original.to_sockaddr(address) : 0;
+  }
   void shutdown_write(int fd) override { peer_of(fd).ended = true; }
   void close(int fd, bool) override { peer_of(fd).closed = true; }
   void wait(base::nanoseconds) override {}
@@ -83,7 +106,7 @@ class FakeNetwork final : public io::Backend {
     done.swap(done_);
     for (const Done& d : done) {
       base::Buffer none;
-      complete(d.op, {.result = d.result, .more = false, .received = &none});
+      complete(d.op, {.result = d.result, .more = d.more, .received = &none});
     }
     for (size_t i = 0; i < peers_.size(); ++i) deliver_bytes(*peers_[i]);
   }
@@ -91,10 +114,11 @@ class FakeNetwork final : public io::Backend {
   const io::BackendStats& stats() const override { return stats_; }
 
  private:
-  enum Kind : uint8_t { kRecv, kSend, kConnect };
+  enum Kind : uint8_t { kRecv, kSend, kConnect, kAccept };
   struct Done {
     io::Operation* op;
     int32_t result;
+    bool more = false;
   };
   Peer& peer_of(int fd) { return *peers_.at(static_cast<size_t>(fd)); }
   void post(io::Operation* op, int32_t result) {
@@ -118,6 +142,7 @@ class FakeNetwork final : public io::Backend {
   base::MonotonicTime now_{std::chrono::hours(1)};
   std::vector<std::unique_ptr<Peer>> peers_;
   std::deque<Done> done_;
+  io::Operation* accepting_ = nullptr;
   io::BackendStats stats_;
 };
 
