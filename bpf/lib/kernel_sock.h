@@ -1,0 +1,89 @@
+// The few fields of the kernel's sockets that the short-circuit reads, as CO-RE fragments: libbpf puts in the offsets of
+// the running kernel. Reading needs CAP_PERFMON.
+//
+// A peer's socket is known by an address that was written down when it was established. TCP sockets live in a
+// SLAB_TYPESAFE_BY_RCU cache, bpf_probe_read_kernel() never faults, and the cookie read along with the fields tells
+// whether the address still belongs to that very socket.
+#pragma once
+#include <linux/bpf.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+  __s64 counter;
+} atomic64_t;
+
+typedef struct {
+  int counter;
+} atomic_t;
+
+struct proto {
+  unsigned long *memory_pressure;
+};
+
+struct sock_common {
+  struct proto *skc_prot;
+  unsigned long skc_flags;
+  atomic64_t skc_cookie;
+};
+
+struct sock {
+  struct sock_common __sk_common;
+  struct {
+    atomic_t rmem_alloc;
+  } sk_backlog;
+  int sk_rcvlowat;
+  __u8 sk_shutdown;
+  void *sk_user_data;
+};
+
+struct inet_sock {
+  struct sock sk;
+};
+
+struct inet_connection_sock {
+  struct inet_sock icsk_inet;
+};
+
+struct tcp_sock {
+  struct inet_connection_sock inet_conn;
+  __u32 copied_seq;
+  __u32 write_seq;
+};
+
+struct sk_psock {
+  __u32 msg_tot_len;
+};
+
+#pragma clang attribute pop
+
+enum sock_flags { SOCK_ZEROCOPY = 0 };  // the running kernel's value is put in
+
+#define KERNEL_RCV_SHUTDOWN 1
+#define KERNEL_SEND_SHUTDOWN 2
+// The low bits of sk_user_data are flags (SK_USER_DATA_PTRMASK).
+#define KERNEL_USER_DATA_MASK 7UL
+
+static __always_inline __u64 cookie_of(const struct sock *sk) {
+  return (__u64)BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+}
+
+// Bytes that were handed to the socket and that its app has not read; from 6.6.128, 6.12.75 and 6.18.14 on the kernel
+// counts them itself, before it charged them to the receive buffer along with what TCP holds: never less.
+static __always_inline __u32 unread_of(const struct sock *sk) {
+  unsigned long data = (unsigned long)BPF_CORE_READ(sk, sk_user_data) & ~KERNEL_USER_DATA_MASK;
+  const struct sk_psock *psock = (const struct sk_psock *)data;
+  if (psock == NULL) return 0;
+  if (bpf_core_field_exists(psock->msg_tot_len)) return BPF_CORE_READ(psock, msg_tot_len);
+  return (__u32)BPF_CORE_READ(sk, sk_backlog.rmem_alloc.counter);
+}
+
+static __always_inline int short_of_memory(const struct sock *sk) {
+  unsigned long *pressure = BPF_CORE_READ(sk, __sk_common.skc_prot, memory_pressure);
+  unsigned long since = 0;
+  bpf_probe_read_kernel(&since, sizeof since, pressure);
+  return since != 0;
+}

@@ -1,0 +1,197 @@
+// Short-circuit of local connections: sockops makes both ends of an opted-in connection members at ESTABLISHED, sk_msg
+// hands their messages over. The rule by which a message chooses its path is in lib/splice_path.h.
+#include "lib/addr.h"
+#include "lib/splice_path.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+static __always_inline int is_loopback(const struct fp_addr *addr) {
+  if (addr_is_v4(addr)) return (bpf_ntohl(addr->w[3]) >> 24) == 127;
+  return addr->w[0] == 0 && addr->w[1] == 0 && addr->w[2] == 0 && addr->w[3] == bpf_htonl(1);
+}
+
+static __always_inline int same_addr(const struct fp_addr *a, const struct fp_addr *b) {
+  return a->w[0] == b->w[0] && a->w[1] == b->w[1] && a->w[2] == b->w[2] && a->w[3] == b->w[3];
+}
+
+static __always_inline int tuple_of(struct bpf_sock_ops *ctx, struct fp_splice_tuple *tuple) {
+  __builtin_memset(tuple, 0, sizeof *tuple);
+  tuple->netns = bpf_get_netns_cookie(ctx);
+  if (ctx->family == FP_AF_INET) {
+    addr_set_v4(&tuple->local, ctx->local_ip4);
+    addr_set_v4(&tuple->remote, ctx->remote_ip4);
+  } else if (ctx->family == FP_AF_INET6) {
+    tuple->local.w[0] = ctx->local_ip6[0];
+    tuple->local.w[1] = ctx->local_ip6[1];
+    tuple->local.w[2] = ctx->local_ip6[2];
+    tuple->local.w[3] = ctx->local_ip6[3];
+    tuple->remote.w[0] = ctx->remote_ip6[0];
+    tuple->remote.w[1] = ctx->remote_ip6[1];
+    tuple->remote.w[2] = ctx->remote_ip6[2];
+    tuple->remote.w[3] = ctx->remote_ip6[3];
+  } else {
+    return 0;
+  }
+  tuple->local_port = bpf_htons((__u16)ctx->local_port);
+  tuple->remote_port = bpf_htons((__u16)bpf_ntohl(ctx->remote_port));
+  tuple->family = addr_is_v4(&tuple->remote) ? FP_AF_INET : FP_AF_INET6;
+  return 1;
+}
+
+static __always_inline struct fp_splice_tuple reversed(const struct fp_splice_tuple *tuple) {
+  struct fp_splice_tuple out = {
+      .netns = tuple->netns,
+      .local = tuple->remote,
+      .remote = tuple->local,
+      .local_port = tuple->remote_port,
+      .remote_port = tuple->local_port,
+      .family = tuple->family,
+  };
+  return out;
+}
+
+static __always_inline int opted_in(const struct fp_splice_tuple *tuple, int active) {
+  struct fp_splice_service service = {
+      .netns = tuple->netns,
+      .addr = active ? tuple->remote : tuple->local,
+      .port = active ? tuple->remote_port : tuple->local_port,
+  };
+  if (bpf_map_lookup_elem(&splice_services, &service)) return 1;
+  if (!is_loopback(&tuple->remote) && !same_addr(&tuple->remote, &tuple->local)) return 0;
+  __builtin_memset(&service.addr, 0, sizeof service.addr);
+  return bpf_map_lookup_elem(&splice_services, &service) != NULL;
+}
+
+// The accepted end knows the other one, which became a member before the last segment of the handshake was sent.
+static __always_inline int meet(struct fp_splice_sock *record, __u64 cookie) {
+  struct fp_splice_tuple other = reversed(&record->tuple);
+  const __u64 *dialler = bpf_map_lookup_elem(&splice_dialling, &other);
+  if (!dialler) return 0;
+  record->peer = *dialler;
+  bpf_map_delete_elem(&splice_dialling, &other);
+  struct fp_splice_sock *peer = bpf_map_lookup_elem(&splice_socks, &record->peer);
+  if (!peer) return 0;
+  peer->peer = cookie;
+  return 1;
+}
+
+static __always_inline void enter(struct bpf_sock_ops *ctx, int active) {
+  struct fp_splice_sock record = {};
+  if (!tuple_of(ctx, &record.tuple)) return;
+  if (!opted_in(&record.tuple, active)) return;
+  struct bpf_sock *sk = ctx->sk;
+  if (!sk) return;
+  const struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp) return;
+  __u64 cookie = bpf_get_socket_cookie(ctx);
+  record.sk = (__u64)tp;
+  record.base_seq = tp->write_seq;
+  record.active = active;
+  record.path = FP_SPLICE_REASON_COUNT;
+  if (!active && !meet(&record, cookie)) return;
+  if (bpf_map_update_elem(&splice_socks, &cookie, &record, BPF_ANY) != 0) {
+    splice_count(FP_SPLICE_MEMBER_REFUSED, 0);
+    return;
+  }
+  if (bpf_sock_hash_update(ctx, &splice_members, &cookie, BPF_ANY) != 0) {
+    bpf_map_delete_elem(&splice_socks, &cookie);
+    splice_count(FP_SPLICE_MEMBER_REFUSED, 0);
+    return;
+  }
+  if (active) bpf_map_update_elem(&splice_dialling, &record.tuple, &cookie, BPF_ANY);
+  bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+  splice_count(FP_SPLICE_MEMBER_ADDED, 0);
+}
+
+// TCP answers a close over unread bytes with RST; the kernel does not for redirected ones. They are still charged to the
+// socket here, and what was in TCP's queue is not any more, so the daemon can be told.
+static __always_inline void note_lost(const struct sock *sk, __u64 cookie) {
+  if (sk->sk_shutdown != (KERNEL_RCV_SHUTDOWN | KERNEL_SEND_SHUTDOWN)) return;
+  int unread = sk->sk_backlog.rmem_alloc.counter;
+  if (unread <= 0) return;
+  const struct fp_splice_route *route = bpf_map_lookup_elem(&splice_routes, &cookie);
+  if (!route || route->kind != FP_SPLICE_JOINED) return;
+  __u32 at = route->pair;
+  struct fp_splice_pair *pair = bpf_map_lookup_elem(&splice_pairs, &at);
+  if (pair && pair->generation == route->generation) pair->lost_at_close[(route->direction ^ 1) & 1] = unread;
+}
+
+static __always_inline void state_changed(struct bpf_sock_ops *ctx) {
+  __u64 cookie = bpf_get_socket_cookie(ctx);
+  struct bpf_sock *sk = ctx->sk;
+  const struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+  if (tp) note_lost(&tp->inet_conn.icsk_inet.sk, cookie);
+  if (ctx->args[1] != BPF_TCP_CLOSE) return;
+  // In this order: whoever adds a route looks for the record afterwards.
+  if (bpf_map_delete_elem(&splice_socks, &cookie) == 0) splice_count(FP_SPLICE_MEMBER_LEFT, 0);
+  bpf_map_delete_elem(&splice_routes, &cookie);
+}
+
+SEC("sockops")
+int splice_sockops(struct bpf_sock_ops *ctx) {
+  switch (ctx->op) {
+    case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB: enter(ctx, 1); break;
+    case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB: enter(ctx, 0); break;
+    case BPF_SOCK_OPS_STATE_CB: state_changed(ctx); break;
+  }
+  return 1;
+}
+
+static __always_inline __u32 choose(struct fp_splice_sock *self, const struct fp_splice_route *route,
+                                    const struct fp_splice_pair *pair, const struct tcp_sock *tp, __u32 size) {
+  __u32 zero = 0;
+  const struct fp_splice_control *control = bpf_map_lookup_elem(&splice_control, &zero);
+  if (!control || !control->enabled) return FP_SPLICE_PASS_OFF;
+  if (tp->inet_conn.icsk_inet.sk.sk_shutdown & KERNEL_SEND_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
+  struct fp_splice_sock *peer = bpf_map_lookup_elem(&splice_socks, &self->peer);
+  if (!peer) return FP_SPLICE_PASS_NO_PEER;
+  peer->since_turn = 0;
+  if (route->kind == FP_SPLICE_HOP) return choose_hop(self, peer, tp, size);
+  if (!pair) return FP_SPLICE_PASS_NOT_OFFERED;
+  __u64 forwarded = pair->forwarded[route->direction & 1];
+  if (pair->generation != route->generation) return FP_SPLICE_PASS_NOT_OFFERED;
+  return choose_joined(self, peer, route, forwarded, tp, size);
+}
+
+// A redirect that was chosen is asked for here. The program returns SK_PASS in any case: the kernel redirects if the
+// helper has set a target, and passes if it has not, so nothing is ever dropped.
+static __always_inline __u32 redirect(struct sk_msg_md *msg, struct fp_splice_sock *self,
+                                      const struct fp_splice_route *route, struct fp_splice_pair *pair, __u32 reason) {
+  __u32 size = msg->size;
+  __u64 target = route->target;
+  if (bpf_msg_redirect_hash(msg, &splice_members, &target, BPF_F_INGRESS) != SK_PASS) return FP_SPLICE_PASS_GONE;
+  if (reason == FP_SPLICE_REDIRECTED_HOP) {
+    self->hop_bytes += size;
+    self->since_turn += size;
+  } else if (pair) {
+    self->joined_bytes += size;
+    pair->redirected[route->direction & 1] += size;
+    pair->messages[route->direction & 1] += 1;
+  }
+  return reason;
+}
+
+SEC("sk_msg")
+int splice_msg(struct sk_msg_md *msg) {
+  struct bpf_sock *sk = msg->sk;
+  const struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+  if (!tp) return SK_PASS;
+  __u32 size = msg->size;
+  __u64 cookie = (__u64)tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter;
+  struct fp_splice_sock *self = bpf_map_lookup_elem(&splice_socks, &cookie);
+  if (!self) {
+    splice_count(FP_SPLICE_PASS_UNKNOWN, size);
+    return SK_PASS;
+  }
+  __u32 reason = FP_SPLICE_PASS_NOT_OFFERED;
+  const struct fp_splice_route *route = bpf_map_lookup_elem(&splice_routes, &cookie);
+  if (route) {
+    __u32 at = route->pair;
+    struct fp_splice_pair *pair = bpf_map_lookup_elem(&splice_pairs, &at);
+    reason = choose(self, route, pair, tp, size);
+    if (reason <= FP_SPLICE_REDIRECTED_JOINED) reason = redirect(msg, self, route, pair, reason);
+  }
+  self->path = reason;
+  splice_count(reason, size);
+  return SK_PASS;
+}

@@ -1,0 +1,104 @@
+// What bpf/splice.bpf.c and userspace/fastpath/splice.h share: keys, records and the list of verdicts of the
+// short-circuit of local connections. A socket is named by its socket cookie, which no other socket of the host ever
+// has again; a connection by its four-tuple as one end sees it, with the cookie of its network namespace.
+#pragma once
+#include <linux/types.h>
+
+#include "fp_types.h"
+
+#define FP_SPLICE_SOCKS_MAX 65536
+#define FP_SPLICE_PAIRS_MAX 16384
+
+// Why a message took its path. The order is the layout of the counters' map. Columns: name of the counter, sentence.
+// clang-format off
+#define FP_SPLICE_REASONS(X) \
+  X(REDIRECTED_HOP,    "redirected_hop",    "handed to the other end of the same connection") \
+  X(REDIRECTED_JOINED, "redirected_joined", "handed to the app at the far end, past the daemon") \
+  X(PASS_OFF,          "pass_off",          "the short-circuit is switched off") \
+  X(PASS_UNKNOWN,      "pass_unknown",      "a member without a record") \
+  X(PASS_NOT_OFFERED,  "pass_not_offered",  "the daemon has not offered this connection") \
+  X(PASS_NO_PEER,      "pass_no_peer",      "the other end is not here, or has closed") \
+  X(PASS_SHUT,         "pass_shut",         "one of the ends has shut this direction") \
+  X(PASS_SENDER,       "pass_sender",       "the sender has SO_ZEROCOPY, whose notifications only TCP sends") \
+  X(PASS_READER,       "pass_reader",       "the reader has SO_RCVLOWAT, which redirected bytes do not heed") \
+  X(PASS_UNREAD_TCP,   "pass_unread_tcp",   "older bytes of this direction are still in TCP") \
+  X(PASS_IN_DAEMON,    "pass_in_daemon",    "older bytes of this direction are still with the daemon") \
+  X(PASS_TO_APP,       "pass_to_app",       "older bytes are still on their way from the daemon to the far app") \
+  X(DEMOTED_SLOW,      "demoted_slow",      "the reader is behind by the budget: back to TCP, which has flow control") \
+  X(DEMOTED_BULK,      "demoted_bulk",      "a flow in one direction: back to TCP, which is faster for it") \
+  X(DEMOTED_MEMORY,    "demoted_memory",    "TCP is short of memory") \
+  X(PASS_GONE,         "pass_gone",         "the target left between look-up and redirect") \
+  X(MEMBER_ADDED,      "member_added",      "a socket became a member") \
+  X(MEMBER_REFUSED,    "member_refused",    "a socket could not become a member: map full, or a ULP is set") \
+  X(MEMBER_LEFT,       "member_left",       "a member closed")
+// clang-format on
+
+#define FP_SPLICE_REASON_ID_(id, name, text) FP_SPLICE_##id,
+enum fp_splice_reason { FP_SPLICE_REASONS(FP_SPLICE_REASON_ID_) FP_SPLICE_REASON_COUNT };
+
+// The four-tuple as one end sees it. Addresses in the one form of fp_types.h, ports in network byte order.
+struct fp_splice_tuple {
+  __u64 netns;
+  struct fp_addr local;
+  struct fp_addr remote;
+  __u16 local_port;
+  __u16 remote_port;
+  __u32 family;  // AF_INET also for mapped addresses
+};
+
+// Whose ends become members: by the address that the client dialled. A zero address is a wildcard, which matches
+// connections to loopback or from an address to itself only. Members pass all messages until the daemon offers them.
+struct fp_splice_service {
+  __u64 netns;
+  struct fp_addr addr;
+  __u16 port;
+  __u16 pad[3];
+};
+
+// One member. Written by the programs alone.
+struct fp_splice_sock {
+  __u64 sk;              // the kernel's struct sock; read through the cookie check only
+  __u64 peer;            // cookie of the other end, 0: not known (yet)
+  struct fp_splice_tuple tuple;
+  __u64 hop_bytes;       // handed to the other end of the connection
+  __u64 joined_bytes;    // handed to the far app
+  __u64 since_turn;      // handed over since the other end sent last
+  __u32 base_seq;        // write_seq when the connection was established
+  __u32 path;            // fp_splice_reason of the last message, FP_SPLICE_REASON_COUNT: none yet
+  __u32 active;          // 1: it dialled
+};
+
+// Where the messages of an offered socket may go. Written by the daemon.
+#define FP_SPLICE_HOP 0     // to the other end of its connection
+#define FP_SPLICE_JOINED 1  // to the app at the far end
+struct fp_splice_route {
+  __u64 target;  // cookie
+  __u32 kind;
+  __u32 pair;       // its cell of the pairs' array
+  __u32 direction;  // 0: the downstream app sends, 1: the upstream app sends
+  __u32 generation;  // of that cell
+};
+
+// One joined pair: what the daemon publishes (plain stores through mmap) and what it reads.
+struct fp_splice_pair {
+  // Bytes of each direction that the daemon has received and completely handed on: [0] from downstream, [1] from
+  // upstream.
+  volatile __u64 forwarded[2];
+  volatile __u64 redirected[2];     // bytes that went past the daemon
+  volatile __u64 messages[2];
+  volatile __u32 lost_at_close[2]; // bytes that the receiver of a direction left unread when it closed
+  // Of which pair this cell is now. Written before, and read after the rest, so that a message on its way while the cell
+  // changes hands does not take the next pair's numbers for its own.
+  volatile __u32 generation;
+  __u32 pad;
+};
+
+struct fp_splice_control {
+  volatile __u32 enabled;
+  __u32 pad;
+};
+
+struct fp_splice_count {
+  __u64 messages;
+  __u64 bytes;
+};

@@ -1,0 +1,54 @@
+// What the tests of the short-circuit share: a Splice for a cgroup of its own, in which the test's process is while the
+// bench lives, and connections to a listener that is opted in.
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "fastpath/cgroup.h"
+#include "fastpath/splice.h"
+#include "fastpath/splice_offers.h"
+#include "support.h"
+
+namespace millrace::fastpath::testing {
+
+class SpliceBench {
+ public:
+  struct Hop {
+    Fd app;     // dialled
+    Fd daemon;  // accepted
+  };
+
+  explicit SpliceBench(std::string_view ip);
+  ~SpliceBench();
+
+  // With other options; connections from now on.
+  void restart(const SpliceOptions& options);
+  void stop();
+  Hop connect() const;
+  Hop connect_elsewhere() const;  // to a port that is not opted in
+
+  Splice& splice() { return *splice_; }
+  SpliceOffers& offers() { return *offers_; }
+  uint64_t count(std::string_view reason) const;  // messages
+  // Whether it comes true within two seconds, for what the kernel does after the call that causes it.
+  static bool settles(const std::function<bool()>& condition);
+
+ private:
+  Hop connect_to(const Fd& listener) const;
+
+  Cgroup before_;
+  TestCgroup cgroup_;
+  Cgroup place_;
+  Fd listener_, elsewhere_;
+  std::optional<Splice> splice_;
+  std::optional<SpliceOffers> offers_;
+};
+
+// Exactly `size` bytes, or what came within two seconds.
+std::string receive_all(int fd, size_t size);
+// What TCP holds in this network namespace (/proc/net/sockstat).
+uint64_t tcp_memory_bytes();
+
+}  // namespace millrace::fastpath::testing

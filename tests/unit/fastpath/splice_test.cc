@@ -1,0 +1,309 @@
+// The short-circuit on real sockets: whatever path bytes take, the app sees the same.
+#include "fastpath/splice.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <fstream>
+#include <optional>
+#include <string>
+
+#include "fastpath/splice_offers.h"
+#include "splice_support.h"
+#include "support.h"
+
+namespace millrace::fastpath {
+namespace {
+
+using testing::receive;
+using testing::send_text;
+using testing::SpliceBench;
+
+class SpliceTest : public ::testing::TestWithParam<std::string_view> {
+ protected:
+  void SetUp() override {
+    MILLRACE_NEEDS_BPF();
+    bench_.emplace(GetParam());
+  }
+  std::optional<SpliceBench> bench_;
+};
+INSTANTIATE_TEST_SUITE_P(Families, SpliceTest, ::testing::Values("127.0.0.1", "::1"));
+
+TEST_P(SpliceTest, PassesUntilTheConnectionIsOffered) {
+  auto hop = bench_->connect();
+  ASSERT_TRUE(send_text(hop.app.get(), "one"));
+  EXPECT_EQ(receive(hop.daemon.get()), "one");
+  EXPECT_EQ(bench_->count("pass_not_offered"), 1u);
+  EXPECT_EQ(bench_->count("member_added"), 2u);
+}
+
+TEST_P(SpliceTest, HandsMessagesOverBothWaysOnAHop) {
+  auto hop = bench_->connect();
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  ASSERT_TRUE(offer.ok()) << offer.error().to_string();
+  ASSERT_TRUE(send_text(hop.app.get(), "question"));
+  EXPECT_EQ(receive(hop.daemon.get()), "question");
+  ASSERT_TRUE(send_text(hop.daemon.get(), "answer"));
+  EXPECT_EQ(receive(hop.app.get()), "answer");
+  EXPECT_EQ(bench_->count("redirected_hop"), 2u);
+}
+
+TEST_P(SpliceTest, LeavesConnectionsToOtherPortsAlone) {
+  SpliceBench::Hop other = bench_->connect_elsewhere();
+  ASSERT_TRUE(send_text(other.app.get(), "one"));
+  EXPECT_EQ(receive(other.daemon.get()), "one");
+  EXPECT_EQ(bench_->offers().offer_hop(other.daemon.get()).error().code, base::ErrorCode::kNotFound);
+  EXPECT_EQ(bench_->count("member_added"), 0u);
+}
+
+TEST_P(SpliceTest, DoesNotOvertakeBytesThatWaitInTcp) {
+  auto hop = bench_->connect();
+  ASSERT_TRUE(send_text(hop.app.get(), "one "));
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  ASSERT_TRUE(send_text(hop.app.get(), "two"));
+  EXPECT_EQ(bench_->count("pass_unread_tcp"), 1u);
+  EXPECT_EQ(testing::receive_all(hop.daemon.get(), 7), "one two");
+  ASSERT_TRUE(send_text(hop.app.get(), "three"));
+  EXPECT_EQ(receive(hop.daemon.get()), "three");
+  EXPECT_EQ(bench_->count("redirected_hop"), 1u);
+}
+
+TEST_P(SpliceTest, GoesBackToTcpInOrderWhenTheReaderIsSlow) {
+  bench_->restart({.budget_bytes = 1000, .bulk_bytes = 1 << 20});
+  auto hop = bench_->connect();
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  const std::string first(600, 'a'), second(600, 'b'), third(10, 'c');
+  for (const std::string& text : {first, second, third}) ASSERT_TRUE(send_text(hop.app.get(), text));
+  EXPECT_EQ(bench_->count("redirected_hop"), 1u);
+  EXPECT_EQ(bench_->count("demoted_slow"), 1u);
+  EXPECT_EQ(bench_->count("pass_unread_tcp"), 1u);
+  EXPECT_EQ(testing::receive_all(hop.daemon.get(), 1210), first + second + third);
+}
+
+TEST_P(SpliceTest, PutsAOneWayFlowBackOnTcpUntilItTurns) {
+  bench_->restart({.budget_bytes = 1 << 20, .bulk_bytes = 1000});
+  auto hop = bench_->connect();
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(send_text(hop.app.get(), std::string(500, 'a')));
+    EXPECT_EQ(testing::receive_all(hop.daemon.get(), 500).size(), 500u);
+  }
+  EXPECT_EQ(bench_->count("redirected_hop"), 2u);
+  EXPECT_EQ(bench_->count("demoted_bulk"), 1u);
+  ASSERT_TRUE(send_text(hop.daemon.get(), "answer"));
+  ASSERT_TRUE(send_text(hop.app.get(), "next"));
+  EXPECT_EQ(bench_->count("redirected_hop"), 4u);
+}
+
+TEST_P(SpliceTest, JoinsAppToApp) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(pair.ok()) << pair.error().to_string();
+  ASSERT_TRUE(send_text(down.app.get(), "question"));
+  EXPECT_EQ(receive(up.app.get()), "question");
+  ASSERT_TRUE(send_text(up.app.get(), "answer"));
+  EXPECT_EQ(receive(down.app.get()), "answer");
+  EXPECT_EQ(bench_->count("redirected_joined"), 2u);
+  EXPECT_EQ(pair->traffic(SpliceDirection::kFromDownstream).bytes, 8u);
+  EXPECT_EQ(pair->traffic(SpliceDirection::kFromUpstream).bytes, 6u);
+}
+
+TEST_P(SpliceTest, JoinsOnlyWhenTheDaemonHasHandedEverythingOn) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  ASSERT_TRUE(send_text(down.app.get(), "one "));
+  EXPECT_EQ(receive(down.daemon.get()), "one ");
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "two "));
+  EXPECT_EQ(receive(down.daemon.get()), "two ") << "the daemon still has what came before";
+  EXPECT_EQ(bench_->count("pass_in_daemon"), 1u);
+  ASSERT_TRUE(send_text(up.daemon.get(), "one two "));
+  pair->report(SpliceDirection::kFromDownstream, 8);
+  ASSERT_TRUE(send_text(down.app.get(), "three "));
+  EXPECT_EQ(bench_->count("pass_to_app"), 1u) << "the app has not read it yet";
+  EXPECT_EQ(receive(up.app.get()), "one two ");
+  EXPECT_EQ(receive(down.daemon.get()), "three ");
+  ASSERT_TRUE(send_text(up.daemon.get(), "three "));
+  EXPECT_EQ(receive(up.app.get()), "three ");
+  pair->report(SpliceDirection::kFromDownstream, 14);
+  ASSERT_TRUE(send_text(down.app.get(), "four"));
+  EXPECT_EQ(receive(up.app.get()), "four");
+  EXPECT_EQ(bench_->count("redirected_joined"), 1u);
+}
+
+TEST_P(SpliceTest, CountsHopsAmongWhatTheDaemonHasToHandOn) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto offer = bench_->offers().offer_hop(down.daemon.get());
+  ASSERT_TRUE(send_text(down.app.get(), "one"));
+  EXPECT_EQ(bench_->count("redirected_hop"), 1u);
+  offer->withdraw();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "two"));
+  EXPECT_EQ(bench_->count("pass_in_daemon"), 1u);
+  EXPECT_EQ(testing::receive_all(down.daemon.get(), 6), "onetwo");
+}
+
+TEST_P(SpliceTest, WithdrawnPairsGoThroughTheDaemonAgainInOrder) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "one "));
+  pair->withdraw();
+  ASSERT_TRUE(send_text(down.app.get(), "two"));
+  EXPECT_EQ(receive(down.daemon.get()), "two");
+  ASSERT_TRUE(send_text(up.daemon.get(), "two"));
+  EXPECT_EQ(testing::receive_all(up.app.get(), 7), "one two");
+}
+
+TEST_P(SpliceTest, PassesWhenTheOtherEndIsGone) {
+  auto hop = bench_->connect();
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  hop.daemon.reset();
+  EXPECT_TRUE(send_text(hop.app.get(), "one"));  // the reset comes as an answer to it
+  EXPECT_EQ(bench_->count("redirected_hop"), 0u);
+  EXPECT_FALSE(send_text(hop.app.get(), "two"));
+}
+
+TEST_P(SpliceTest, TellsAJoinedAppThatTheDaemonDied) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "one"));
+  down.daemon.reset();
+  up.daemon.reset();
+  EXPECT_EQ(receive(up.app.get()), "one");
+  EXPECT_EQ(receive(up.app.get()), "");  // end of stream
+  EXPECT_TRUE(send_text(down.app.get(), "two"));
+  EXPECT_FALSE(send_text(down.app.get(), "three"));
+  EXPECT_EQ(bench_->count("redirected_joined"), 1u);
+}
+
+TEST_P(SpliceTest, KeepsUnreadBytesWhenBothEndsHaveShut) {
+  auto hop = bench_->connect();
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  ASSERT_TRUE(send_text(hop.app.get(), "last words"));
+  ASSERT_EQ(shutdown(hop.app.get(), SHUT_WR), 0);
+  ASSERT_EQ(shutdown(hop.daemon.get(), SHUT_WR), 0);
+  EXPECT_EQ(receive(hop.app.get()), "");
+  EXPECT_EQ(receive(hop.daemon.get()), "last words");
+  EXPECT_EQ(receive(hop.daemon.get()), "");
+}
+
+TEST_P(SpliceTest, AnswersAfterAHalfClose) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "question"));
+  ASSERT_EQ(shutdown(down.app.get(), SHUT_WR), 0);
+  EXPECT_EQ(receive(down.daemon.get()), "");
+  ASSERT_EQ(shutdown(up.daemon.get(), SHUT_WR), 0);
+  EXPECT_EQ(receive(up.app.get()), "question");
+  EXPECT_EQ(receive(up.app.get()), "");
+  ASSERT_TRUE(send_text(up.app.get(), "answer"));
+  EXPECT_EQ(receive(down.app.get()), "answer");
+  EXPECT_FALSE(send_text(down.app.get(), "more")) << "sent after shutdown";
+  EXPECT_EQ(bench_->count("redirected_joined"), 2u);
+}
+
+TEST_P(SpliceTest, SaysWhenAnAppClosedOverUnreadBytes) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "unread"));
+  EXPECT_FALSE(pair->lost_at_close(SpliceDirection::kFromDownstream));
+  up.app.reset();
+  EXPECT_EQ(receive(up.daemon.get()), "");
+  EXPECT_TRUE(pair->lost_at_close(SpliceDirection::kFromDownstream));
+  EXPECT_FALSE(pair->lost_at_close(SpliceDirection::kFromUpstream));
+}
+
+TEST_P(SpliceTest, TellsFionreadOfWhatWaits) {
+  auto hop = bench_->connect();
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  ASSERT_TRUE(send_text(hop.app.get(), "12345"));
+  int waiting = -1;
+  ASSERT_EQ(ioctl(hop.daemon.get(), FIONREAD, &waiting), 0);
+  EXPECT_EQ(waiting, 5);
+}
+
+TEST_P(SpliceTest, StopsAFastSenderAtASleepingReader) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  const uint64_t before = testing::tcp_memory_bytes();
+  const std::string chunk(64 * 1024, 'x');
+  uint64_t sent = 0;
+  for (ssize_t n; sent < (uint64_t{2} << 30); sent += static_cast<uint64_t>(n)) {
+    n = send(down.app.get(), chunk.data(), chunk.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0) {
+      EXPECT_EQ(errno, EAGAIN);
+      break;
+    }
+  }
+  EXPECT_LT(sent, uint64_t{64} << 20);
+  EXPECT_LT(testing::tcp_memory_bytes(), before + (uint64_t{64} << 20));
+  EXPECT_EQ(bench_->count("demoted_slow"), 1u);
+}
+
+TEST_P(SpliceTest, KeepsNothingOfConnectionsThatClosed) {
+  for (int i = 0; i < 200; ++i) {
+    auto down = bench_->connect();
+    auto up = bench_->connect();
+    auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+    ASSERT_TRUE(pair.ok());
+    ASSERT_TRUE(send_text(down.app.get(), "question"));
+    ASSERT_EQ(receive(up.app.get()), "question");
+  }
+  EXPECT_EQ(bench_->count("redirected_joined"), 200u);
+  EXPECT_TRUE(bench_->settles([this] { return bench_->splice().members().empty(); }));
+  EXPECT_EQ(bench_->count("member_left"), 800u);
+}
+
+TEST_P(SpliceTest, ListsMembersWithTheirPath) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "question"));
+  const auto members = bench_->splice().members();
+  ASSERT_EQ(members.size(), 4u);
+  int joined = 0;
+  for (const SpliceMember& member : members) {
+    if (member.local != testing::local_of(down.app.get())) continue;
+    ++joined;
+    EXPECT_EQ(member.remote, testing::local_of(down.daemon.get()));
+    EXPECT_EQ(member.path, "redirected_joined");
+    EXPECT_EQ(member.joined_bytes, 8u);
+    EXPECT_TRUE(member.active);
+    EXPECT_NE(member.far_cookie, 0u);
+  }
+  EXPECT_EQ(joined, 1);
+}
+
+TEST_P(SpliceTest, PassesEverythingWhenSwitchedOff) {
+  auto hop = bench_->connect();
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  bench_->splice().switch_on(false);
+  ASSERT_TRUE(send_text(hop.app.get(), "one"));
+  EXPECT_EQ(receive(hop.daemon.get()), "one");
+  EXPECT_EQ(bench_->count("pass_off"), 1u);
+}
+
+TEST_P(SpliceTest, ServesConnectionsAfterTheShortCircuitIsGone) {
+  auto hop = bench_->connect();
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  ASSERT_TRUE(send_text(hop.app.get(), "one "));
+  *offer = HopOffer();
+  bench_->stop();
+  ASSERT_TRUE(send_text(hop.app.get(), "two"));
+  EXPECT_EQ(testing::receive_all(hop.daemon.get(), 7), "one two");
+}
+
+}  // namespace
+}  // namespace millrace::fastpath

@@ -1,0 +1,85 @@
+// The short-circuit of local connections: programs, membership and what is known about it. Sockets of connections to a
+// listed service become members when they are established; a member passes everything to TCP until a worker's
+// SpliceOffers offers its connection (fastpath/splice_offers.h). The rule by which messages then choose their path, and
+// why it keeps every byte in order, is in bpf/lib/splice_path.h.
+//
+// Opting a service in is the operator's word that its apps use plain send and recv: what the kernel does not bring to
+// redirected bytes (probes.h lists it by name: splice(2), MSG_WAITALL, MSG_TRUNC, MSG_OOB, ...) they must not use.
+//
+// Nothing is pinned. When the daemon goes, no further socket becomes a member, and a message whose daemon's end has
+// closed passes to TCP. Main thread; the maps' descriptors serve any thread.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "fastpath/object.h"
+#include "fp_splice.h"
+#include "net/address.h"
+
+struct bpf_link;
+struct splice_bpf;
+
+namespace millrace::fastpath {
+
+struct SpliceOptions {
+  uint32_t budget_bytes = 256 * 1024;  // unread bytes that a reader may have waiting outside of TCP
+  uint32_t bulk_bytes = 256 * 1024;    // bytes in one direction of a hop, without an answer, before TCP has them
+};
+
+struct SpliceCount {
+  std::string_view name;  // "redirected_hop"
+  std::string_view text;
+  uint64_t messages = 0;
+  uint64_t bytes = 0;
+};
+
+// A member, for status pages.
+struct SpliceMember {
+  uint64_t cookie = 0;
+  uint64_t peer_cookie = 0;  // 0: unknown
+  uint64_t far_cookie = 0;   // the app it is joined with; 0: none
+  net::Address local, remote;
+  bool active = false;       // it dialled
+  bool offered = false;
+  std::string_view path;     // why the last message went as it did; empty: there was none
+  uint64_t hop_bytes = 0, joined_bytes = 0;
+};
+
+class Splice {
+ public:
+  // Loads the programs and switches the short-circuit on; nothing is attached to a cgroup yet.
+  static base::Result<Splice> start(const SpliceOptions& options);
+  Splice(Splice&&) noexcept;
+  Splice& operator=(Splice&&) noexcept;
+  // Detaches. Members stay members and pass everything.
+  ~Splice();
+
+  // Connections of processes in this cgroup and below may become members from now on.
+  base::Result<void> attach(const Place& cgroup);
+  // Replaces the list of addresses, in this process's network namespace, whose connections become members. The address
+  // is the one that clients dial; "any" stands for every address of this host.
+  base::Result<void> set_services(const std::vector<net::Address>& services);
+  // Off: every message passes, also of connections that were offered.
+  void switch_on(bool on);
+
+  std::vector<SpliceCount> counts() const;
+  std::vector<SpliceMember> members() const;
+
+ private:
+  friend class SpliceOffers;
+  struct Detach {
+    void operator()(bpf_link* link) const;
+  };
+  explicit Splice(Object<splice_bpf> object);
+  base::Result<void> attach_verdict();
+
+  std::unique_ptr<Object<splice_bpf>> object_;
+  std::vector<std::unique_ptr<bpf_link, Detach>> links_;
+  std::vector<fp_splice_service> services_;
+  uint64_t netns_cookie_ = 0;
+};
+
+}  // namespace millrace::fastpath

@@ -1,0 +1,205 @@
+#include "fastpath/splice_offers.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+
+#include "base/assert.h"
+#include "fastpath/splice.h"
+#include "skel/splice.skel.h"
+
+namespace millrace::fastpath {
+
+using base::Error;
+using base::ErrorCode;
+using base::Result;
+using base::Side;
+
+namespace {
+
+// The array's cells lie at multiples of eight bytes, and the mapping is a whole number of pages.
+size_t mapping_size() {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t size = sizeof(fp_splice_pair) * FP_SPLICE_PAIRS_MAX;
+  return (size + page - 1) / page * page;
+}
+static_assert(sizeof(fp_splice_pair) % 8 == 0);
+
+size_t index_of(SpliceDirection direction) { return static_cast<size_t>(direction); }
+
+}  // namespace
+
+HopOffer::HopOffer(HopOffer&& other) noexcept
+    : offers_(std::exchange(other.offers_, nullptr)), own_(other.own_), app_(other.app_) {}
+
+HopOffer& HopOffer::operator=(HopOffer&& other) noexcept {
+  if (this == &other) return *this;
+  withdraw();
+  offers_ = std::exchange(other.offers_, nullptr);
+  own_ = other.own_;
+  app_ = other.app_;
+  return *this;
+}
+
+void HopOffer::withdraw() {
+  if (offers_ == nullptr) return;
+  offers_->unroute(own_);
+  offers_->unroute(app_);
+  offers_ = nullptr;
+}
+
+JoinedPair::JoinedPair(JoinedPair&& other) noexcept { *this = std::move(other); }
+
+JoinedPair& JoinedPair::operator=(JoinedPair&& other) noexcept {
+  if (this == &other) return *this;
+  withdraw();
+  offers_ = std::exchange(other.offers_, nullptr);
+  cell_ = other.cell_;
+  downstream_app_ = other.downstream_app_;
+  upstream_app_ = other.upstream_app_;
+  return *this;
+}
+
+void JoinedPair::report(SpliceDirection direction, uint64_t handed_on_bytes) {
+  // After the sends that it speaks of: on every machine that Linux knows a system call orders them before this store.
+  offers_->cells_[cell_].forwarded[index_of(direction)] = handed_on_bytes;
+}
+
+JoinedPair::Traffic JoinedPair::traffic(SpliceDirection direction) const {
+  const fp_splice_pair& cell = offers_->cells_[cell_];
+  return {cell.redirected[index_of(direction)], cell.messages[index_of(direction)]};
+}
+
+bool JoinedPair::lost_at_close(SpliceDirection direction) const {
+  return offers_->cells_[cell_].lost_at_close[index_of(direction)] != 0;
+}
+
+void JoinedPair::withdraw() {
+  if (offers_ == nullptr) return;
+  offers_->unroute(downstream_app_);
+  offers_->unroute(upstream_app_);
+  offers_->free_cells_.push_back(cell_);
+  offers_ = nullptr;
+}
+
+Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, uint32_t count) {
+  MILLRACE_ASSERT(index < count);
+  splice_bpf* skeleton = splice.object_->get();
+  SpliceOffers out;
+  out.socks_map_ = bpf_map__fd(skeleton->maps.splice_socks);
+  out.routes_map_ = bpf_map__fd(skeleton->maps.splice_routes);
+  out.cells_size_bytes_ = mapping_size();
+  void* cells = mmap(nullptr, out.cells_size_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED,
+                     bpf_map__fd(skeleton->maps.splice_pairs), 0);
+  if (cells == MAP_FAILED) return bpf_failure(errno, "mapping the array of joined pairs");
+  out.cells_ = static_cast<fp_splice_pair*>(cells);
+  const uint32_t share = FP_SPLICE_PAIRS_MAX / count;
+  for (uint32_t cell = (index + 1) * share; cell > index * share; --cell) out.free_cells_.push_back(cell - 1);
+  return out;
+}
+
+SpliceOffers::SpliceOffers(SpliceOffers&& other) noexcept
+    : socks_map_(other.socks_map_),
+      routes_map_(other.routes_map_),
+      cells_(std::exchange(other.cells_, nullptr)),
+      cells_size_bytes_(other.cells_size_bytes_),
+      free_cells_(std::move(other.free_cells_)) {}
+
+SpliceOffers::~SpliceOffers() {
+  if (cells_ != nullptr) munmap(cells_, cells_size_bytes_);
+}
+
+Result<SpliceOffers::Ends> SpliceOffers::ends_of(int fd) const {
+  Ends ends;
+  socklen_t size = sizeof ends.own;
+  if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &ends.own, &size) != 0) {
+    return Error::from_errno(errno, "asking for a socket's cookie");
+  }
+  fp_splice_sock sock{};
+  if (bpf_map_lookup_elem(socks_map_, &ends.own, &sock) != 0 || sock.peer == 0) {
+    return Error{ErrorCode::kNotFound, Side::kInternal, 0, "no local connection of an opted-in service"};
+  }
+  ends.app = sock.peer;
+  return ends;
+}
+
+// A route of a socket that closes at the same moment would stay behind. Its record goes first, so look after.
+Result<void> SpliceOffers::route(uint64_t from, const fp_splice_route& route) const {
+  if (bpf_map_update_elem(routes_map_, &from, &route, BPF_ANY) != 0) {
+    return Error::from_errno(errno, "offering a connection to the short-circuit");
+  }
+  fp_splice_sock sock{};
+  if (bpf_map_lookup_elem(socks_map_, &from, &sock) == 0) return {};
+  unroute(from);
+  return Error{ErrorCode::kClosed, Side::kInternal, 0, "the connection has closed"};
+}
+
+void SpliceOffers::unroute(uint64_t from) const { bpf_map_delete_elem(routes_map_, &from); }
+
+// Empties a cell for a new pair; the generation changes first.
+uint32_t SpliceOffers::take_cell(uint32_t at) {
+  fp_splice_pair& cell = cells_[at];
+  cell.generation = cell.generation + 1;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  for (size_t direction = 0; direction < 2; ++direction) {
+    cell.forwarded[direction] = 0;
+    cell.redirected[direction] = 0;
+    cell.messages[direction] = 0;
+    cell.lost_at_close[direction] = 0;
+  }
+  return cell.generation;
+}
+
+Result<HopOffer> SpliceOffers::offer_hop(int fd) const {
+  Result<Ends> ends = ends_of(fd);
+  if (!ends) return ends.error();
+  HopOffer offer(this, ends->own, ends->app);
+  fp_splice_route way{};
+  way.kind = FP_SPLICE_HOP;
+  way.target = ends->app;
+  if (Result<void> routed = route(ends->own, way); !routed) return routed.error();
+  way.target = ends->own;
+  if (Result<void> routed = route(ends->app, way); !routed) return routed.error();
+  return offer;
+}
+
+Result<JoinedPair> SpliceOffers::join(int downstream_fd, int upstream_fd, uint64_t from_downstream_bytes,
+                                      uint64_t from_upstream_bytes) {
+  Result<Ends> down = ends_of(downstream_fd);
+  if (!down) return down.error();
+  Result<Ends> up = ends_of(upstream_fd);
+  if (!up) return up.error();
+  if (down->app == up->own || down->app == up->app) {
+    return Error{ErrorCode::kInvalidArgument, Side::kInternal, 0, "the daemon is connected with itself"};
+  }
+  if (free_cells_.empty()) {
+    return Error{ErrorCode::kResourceExhausted, Side::kInternal, 0, "no cell is free for another joined pair"};
+  }
+  JoinedPair pair;
+  pair.offers_ = this;
+  pair.cell_ = free_cells_.back();
+  pair.downstream_app_ = down->app;
+  pair.upstream_app_ = up->app;
+  free_cells_.pop_back();
+  const uint32_t generation = take_cell(pair.cell_);
+  pair.report(SpliceDirection::kFromDownstream, from_downstream_bytes);
+  pair.report(SpliceDirection::kFromUpstream, from_upstream_bytes);
+  fp_splice_route way{};
+  way.kind = FP_SPLICE_JOINED;
+  way.pair = pair.cell_;
+  way.generation = generation;
+  way.target = up->app;
+  if (Result<void> routed = route(down->app, way); !routed) return routed.error();
+  way.direction = 1;
+  way.target = down->app;
+  if (Result<void> routed = route(up->app, way); !routed) return routed.error();
+  return pair;
+}
+
+}  // namespace millrace::fastpath
