@@ -1,5 +1,11 @@
-// Short-circuit of local connections: sockops makes both ends of an opted-in connection members at ESTABLISHED, sk_msg
-// hands their messages over. The rule by which a message chooses its path is in lib/splice_path.h.
+// Short-circuit of local connections. sockops notes both ends of connections to opted-in services at ESTABLISHED;
+// splice_admit, run by the daemon when it offers a connection, makes an end a member of the sockhash; sk_msg hands
+// members' messages over. The rule by which a message chooses its path is in lib/splice_path.h.
+//
+// Sockets do not become members when they are established, as usual, because membership alone changes what a blocking
+// reader sees: tcp_bpf_recvmsg() waits once, and any wake-up without data (a reset, space for another thread's send)
+// makes recv() on a blocking socket fail with EAGAIN (read in 6.12.117, seen on 6.18.44). By the time of the offer it is
+// known that the app's socket does not block.
 #include "lib/addr.h"
 #include "lib/splice_path.h"
 
@@ -62,7 +68,7 @@ static __always_inline int opted_in(const struct fp_splice_tuple *tuple, int act
   return bpf_map_lookup_elem(&splice_services, &service) != NULL;
 }
 
-// The accepted end knows the other one, which became a member before the last segment of the handshake was sent.
+// The accepted end knows the other one, which was noted before the last segment of the handshake was sent.
 static __always_inline int meet(struct fp_splice_sock *record, __u64 cookie) {
   struct fp_splice_tuple other = reversed(&record->tuple);
   const __u64 *dialler = bpf_map_lookup_elem(&splice_dialling, &other);
@@ -90,17 +96,12 @@ static __always_inline void enter(struct bpf_sock_ops *ctx, int active) {
   record.path = FP_SPLICE_REASON_COUNT;
   if (!active && !meet(&record, cookie)) return;
   if (bpf_map_update_elem(&splice_socks, &cookie, &record, BPF_ANY) != 0) {
-    splice_count(FP_SPLICE_MEMBER_REFUSED, 0);
-    return;
-  }
-  if (bpf_sock_hash_update(ctx, &splice_members, &cookie, BPF_ANY) != 0) {
-    bpf_map_delete_elem(&splice_socks, &cookie);
-    splice_count(FP_SPLICE_MEMBER_REFUSED, 0);
+    splice_count(FP_SPLICE_RECORD_REFUSED, 0);
     return;
   }
   if (active) bpf_map_update_elem(&splice_dialling, &record.tuple, &cookie, BPF_ANY);
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
-  splice_count(FP_SPLICE_MEMBER_ADDED, 0);
+  splice_count(FP_SPLICE_RECORD_ADDED, 0);
 }
 
 // TCP answers a close over unread bytes with RST; the kernel does not for redirected ones. They are still charged to the
@@ -123,7 +124,7 @@ static __always_inline void state_changed(struct bpf_sock_ops *ctx) {
   if (tp) note_lost(&tp->inet_conn.icsk_inet.sk, cookie);
   if (ctx->args[1] != BPF_TCP_CLOSE) return;
   // In this order: whoever adds a route looks for the record afterwards.
-  if (bpf_map_delete_elem(&splice_socks, &cookie) == 0) splice_count(FP_SPLICE_MEMBER_LEFT, 0);
+  if (bpf_map_delete_elem(&splice_socks, &cookie) == 0) splice_count(FP_SPLICE_RECORD_LEFT, 0);
   bpf_map_delete_elem(&splice_routes, &cookie);
 }
 
@@ -135,6 +136,63 @@ int splice_sockops(struct bpf_sock_ops *ctx) {
     case BPF_SOCK_OPS_STATE_CB: state_changed(ctx); break;
   }
   return 1;
+}
+
+// The socket of a record, as the kernel's tables know it now. To be released.
+static __always_inline struct bpf_sock *find(struct __sk_buff *skb, const struct fp_splice_tuple *of) {
+  struct bpf_sock_tuple tuple = {};
+  if (of->family == FP_AF_INET) {
+    tuple.ipv4.saddr = of->remote.w[3];
+    tuple.ipv4.daddr = of->local.w[3];
+    tuple.ipv4.sport = of->remote_port;
+    tuple.ipv4.dport = of->local_port;
+    return bpf_sk_lookup_tcp(skb, &tuple, sizeof tuple.ipv4, BPF_F_CURRENT_NETNS, 0);
+  }
+  __builtin_memcpy(tuple.ipv6.saddr, &of->remote, sizeof of->remote);
+  __builtin_memcpy(tuple.ipv6.daddr, &of->local, sizeof of->local);
+  tuple.ipv6.sport = of->remote_port;
+  tuple.ipv6.dport = of->local_port;
+  return bpf_sk_lookup_tcp(skb, &tuple, sizeof tuple.ipv6, BPF_F_CURRENT_NETNS, 0);
+}
+
+static __always_inline __u32 admit(struct fp_splice_sock *record, __u64 cookie, struct bpf_sock *sk, __u32 own) {
+  const struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp || (__u64)tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter != cookie) {
+    return FP_SPLICE_ADMISSION_UNKNOWN;
+  }
+  if (!own) {
+    int blocking = blocks(&tp->inet_conn.icsk_inet.sk);
+    if (blocking < 0) return FP_SPLICE_ADMISSION_NOT_ACCEPTED;
+    if (blocking) return FP_SPLICE_ADMISSION_BLOCKING;
+  }
+  if (bpf_map_update_elem(&splice_members, &cookie, sk, BPF_ANY) != 0) return FP_SPLICE_ADMISSION_REFUSED;
+  record->own = own;
+  record->member = 1;
+  return FP_SPLICE_ADMISSION_DONE;
+}
+
+static __always_inline void count_admission(__u32 result) {
+  if (result == FP_SPLICE_ADMISSION_DONE) splice_count(FP_SPLICE_MEMBER_ADDED, 0);
+  if (result == FP_SPLICE_ADMISSION_NOT_ACCEPTED) splice_count(FP_SPLICE_MEMBER_NOT_YET, 0);
+  if (result == FP_SPLICE_ADMISSION_BLOCKING) splice_count(FP_SPLICE_MEMBER_BLOCKING, 0);
+  if (result == FP_SPLICE_ADMISSION_REFUSED) splice_count(FP_SPLICE_MEMBER_REFUSED, 0);
+}
+
+SEC("tc")
+int splice_admit(struct __sk_buff *skb) {
+  const struct fp_splice_admission *ask = (const void *)(long)skb->data;
+  if ((const void *)(ask + 1) > (const void *)(long)skb->data_end) return FP_SPLICE_ADMISSION_UNKNOWN;
+  __u64 cookie = ask->cookie;
+  __u32 own = ask->own;
+  struct fp_splice_sock *record = bpf_map_lookup_elem(&splice_socks, &cookie);
+  if (!record) return FP_SPLICE_ADMISSION_UNKNOWN;
+  if (record->member) return FP_SPLICE_ADMISSION_DONE;
+  struct bpf_sock *sk = find(skb, &record->tuple);
+  if (!sk) return FP_SPLICE_ADMISSION_UNKNOWN;
+  __u32 result = admit(record, cookie, sk, own);
+  bpf_sk_release(sk);
+  count_admission(result);
+  return result;
 }
 
 static __always_inline __u32 choose(struct fp_splice_sock *self, const struct fp_splice_route *route,

@@ -20,7 +20,7 @@
   X(PASS_NO_PEER,      "pass_no_peer",      "the other end is not here, or has closed") \
   X(PASS_SHUT,         "pass_shut",         "one of the ends has shut this direction") \
   X(PASS_SENDER,       "pass_sender",       "the sender has SO_ZEROCOPY, whose notifications only TCP sends") \
-  X(PASS_READER,       "pass_reader",       "the reader has SO_RCVLOWAT, which redirected bytes do not heed") \
+  X(PASS_READER,       "pass_reader",       "the reader has SO_RCVLOWAT or blocks; redirected bytes heed neither") \
   X(PASS_UNREAD_TCP,   "pass_unread_tcp",   "older bytes of this direction are still in TCP") \
   X(PASS_IN_DAEMON,    "pass_in_daemon",    "older bytes of this direction are still with the daemon") \
   X(PASS_TO_APP,       "pass_to_app",       "older bytes are still on their way from the daemon to the far app") \
@@ -28,9 +28,13 @@
   X(DEMOTED_BULK,      "demoted_bulk",      "a flow in one direction: back to TCP, which is faster for it") \
   X(DEMOTED_MEMORY,    "demoted_memory",    "TCP is short of memory") \
   X(PASS_GONE,         "pass_gone",         "the target left between look-up and redirect") \
+  X(RECORD_ADDED,      "record_added",      "an end of a connection to an opted-in service was noted") \
+  X(RECORD_REFUSED,    "record_refused",    "it could not be noted: the table is full") \
+  X(RECORD_LEFT,       "record_left",       "an end that was noted closed") \
   X(MEMBER_ADDED,      "member_added",      "a socket became a member") \
-  X(MEMBER_REFUSED,    "member_refused",    "a socket could not become a member: map full, or a ULP is set") \
-  X(MEMBER_LEFT,       "member_left",       "a member closed")
+  X(MEMBER_NOT_YET,    "member_not_yet",    "a socket was not accepted yet by its app") \
+  X(MEMBER_BLOCKING,   "member_blocking",   "a blocking socket was left alone") \
+  X(MEMBER_REFUSED,    "member_refused",    "the kernel did not let a socket become a member")
 // clang-format on
 
 #define FP_SPLICE_REASON_ID_(id, name, text) FP_SPLICE_##id,
@@ -46,8 +50,8 @@ struct fp_splice_tuple {
   __u32 family;  // AF_INET also for mapped addresses
 };
 
-// Whose ends become members: by the address that the client dialled. A zero address is a wildcard, which matches
-// connections to loopback or from an address to itself only. Members pass all messages until the daemon offers them.
+// Whose ends are noted: by the address that the client dialled. A zero address is a wildcard, which matches connections
+// to loopback or from an address to itself only.
 struct fp_splice_service {
   __u64 netns;
   struct fp_addr addr;
@@ -55,7 +59,7 @@ struct fp_splice_service {
   __u16 pad[3];
 };
 
-// One member. Written by the programs alone.
+// One end of a noted connection. Written by the programs alone.
 struct fp_splice_sock {
   __u64 sk;              // the kernel's struct sock; read through the cookie check only
   __u64 peer;            // cookie of the other end, 0: not known (yet)
@@ -66,7 +70,25 @@ struct fp_splice_sock {
   __u32 base_seq;        // write_seq when the connection was established
   __u32 path;            // fp_splice_reason of the last message, FP_SPLICE_REASON_COUNT: none yet
   __u32 active;          // 1: it dialled
+  __u32 member;          // 1: its messages can be redirected, and redirected to it
+  __u32 own;             // 1: the daemon's, whose reads are known
+  __u32 pad;
 };
+
+// Asks splice_admit, run by BPF_PROG_RUN, to make the socket of a record a member. The bytes stand in for a packet.
+struct fp_splice_admission {
+  __u64 cookie;
+  __u32 own;
+  __u32 pad[13];
+};
+#define FP_SPLICE_ADMISSIONS(X) \
+  X(DONE,         "done") \
+  X(UNKNOWN,      "the connection is gone, or is none of an opted-in service") \
+  X(NOT_ACCEPTED, "its app has not accepted it yet") \
+  X(BLOCKING,     "its app reads it as a blocking socket") \
+  X(REFUSED,      "the kernel refused: the table is full, it has a ULP, or another sockmap has it")
+#define FP_SPLICE_ADMISSION_ID_(id, text) FP_SPLICE_ADMISSION_##id,
+enum fp_splice_admission_result { FP_SPLICE_ADMISSIONS(FP_SPLICE_ADMISSION_ID_) FP_SPLICE_ADMISSION_COUNT };
 
 // Where the messages of an offered socket may go. Written by the daemon.
 #define FP_SPLICE_HOP 0     // to the other end of its connection

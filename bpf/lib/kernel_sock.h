@@ -30,6 +30,14 @@ struct sock_common {
   atomic64_t skc_cookie;
 };
 
+struct file {
+  unsigned int f_flags;
+};
+
+struct socket {
+  struct file *file;
+};
+
 struct sock {
   struct sock_common __sk_common;
   struct {
@@ -38,6 +46,7 @@ struct sock {
   int sk_rcvlowat;
   __u8 sk_shutdown;
   void *sk_user_data;
+  struct socket *sk_socket;
 };
 
 struct inet_sock {
@@ -62,6 +71,7 @@ struct sk_psock {
 
 enum sock_flags { SOCK_ZEROCOPY = 0 };  // the running kernel's value is put in
 
+#define KERNEL_O_NONBLOCK 04000
 #define KERNEL_RCV_SHUTDOWN 1
 #define KERNEL_SEND_SHUTDOWN 2
 // The low bits of sk_user_data are flags (SK_USER_DATA_PTRMASK).
@@ -86,4 +96,11 @@ static __always_inline int short_of_memory(const struct sock *sk) {
   unsigned long since = 0;
   bpf_probe_read_kernel(&since, sizeof since, pressure);
   return since != 0;
+}
+
+// Whether reads of the socket block; -1: no process has it (yet).
+static __always_inline int blocks(const struct sock *sk) {
+  const struct file *file = BPF_CORE_READ(sk, sk_socket, file);
+  if (file == NULL) return -1;
+  return (BPF_CORE_READ(file, f_flags) & KERNEL_O_NONBLOCK) == 0;
 }

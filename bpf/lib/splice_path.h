@@ -40,9 +40,10 @@ static __always_inline int look_at(const struct fp_splice_sock *record, __u64 co
 }
 
 // What the kernel knows of the ends that redirected bytes would not serve.
-static __always_inline __u32 against_ends(const struct sock *self, const struct sock *reader) {
+static __always_inline __u32 against_ends(const struct sock *self, const struct sock *reader, __u32 own_reader) {
   if (self->__sk_common.skc_flags & (1UL << bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY))) return FP_SPLICE_PASS_SENDER;
-  if (BPF_CORE_READ(reader, sk_rcvlowat) > 1) return FP_SPLICE_PASS_READER;
+  if (own_reader) return FP_SPLICE_REASON_COUNT;
+  if (BPF_CORE_READ(reader, sk_rcvlowat) > 1 || blocks(reader)) return FP_SPLICE_PASS_READER;
   return FP_SPLICE_REASON_COUNT;
 }
 
@@ -59,7 +60,7 @@ static __always_inline __u32 choose_hop(const struct fp_splice_sock *self, const
   if (!look_at(peer, self->peer, &other)) return FP_SPLICE_PASS_NO_PEER;
   if (other.shut & KERNEL_RCV_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
   if (other.copied_seq != tp->write_seq) return FP_SPLICE_PASS_UNREAD_TCP;
-  __u32 reason = against_ends(&tp->inet_conn.icsk_inet.sk, other.sk);
+  __u32 reason = against_ends(&tp->inet_conn.icsk_inet.sk, other.sk, peer->own);
   if (reason != FP_SPLICE_REASON_COUNT) return reason;
   if (self->since_turn + size > splice_bulk) return FP_SPLICE_DEMOTED_BULK;
   reason = against_memory(other.sk, size);
@@ -87,7 +88,7 @@ static __always_inline __u32 choose_joined(const struct fp_splice_sock *self, co
   // Less than 4 GiB can be on the way, so the low halves tell.
   if (write_seq - self->base_seq + (__u32)self->hop_bytes != (__u32)forwarded) return FP_SPLICE_PASS_IN_DAEMON;
   if (far_daemon_end.write_seq != far_end.copied_seq) return FP_SPLICE_PASS_TO_APP;
-  __u32 reason = against_ends(&tp->inet_conn.icsk_inet.sk, far_end.sk);
+  __u32 reason = against_ends(&tp->inet_conn.icsk_inet.sk, far_end.sk, 0);
   if (reason == FP_SPLICE_REASON_COUNT) reason = against_memory(far_end.sk, size);
   return reason != FP_SPLICE_REASON_COUNT ? reason : FP_SPLICE_REDIRECTED_JOINED;
 }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <string>
 
 #include "base/assert.h"
 #include "fastpath/splice.h"
@@ -30,6 +31,14 @@ size_t mapping_size() {
   return (size + page - 1) / page * page;
 }
 static_assert(sizeof(fp_splice_pair) % 8 == 0);
+
+#define FP_SPLICE_ADMISSION_TEXT_(id, text) text,
+constexpr const char* kAdmissions[] = {FP_SPLICE_ADMISSIONS(FP_SPLICE_ADMISSION_TEXT_)};
+
+Error refusal(ErrorCode code, uint32_t answer) {
+  const char* why = answer < FP_SPLICE_ADMISSION_COUNT ? kAdmissions[answer] : "an answer that is none";
+  return Error{code, Side::kInternal, 0, std::string("not short-circuited: ") + why};
+}
 
 size_t index_of(SpliceDirection direction) { return static_cast<size_t>(direction); }
 
@@ -94,6 +103,7 @@ Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, ui
   SpliceOffers out;
   out.socks_map_ = bpf_map__fd(skeleton->maps.splice_socks);
   out.routes_map_ = bpf_map__fd(skeleton->maps.splice_routes);
+  out.admit_program_ = bpf_program__fd(skeleton->progs.splice_admit);
   out.cells_size_bytes_ = mapping_size();
   void* cells = mmap(nullptr, out.cells_size_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED,
                      bpf_map__fd(skeleton->maps.splice_pairs), 0);
@@ -107,6 +117,7 @@ Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, ui
 SpliceOffers::SpliceOffers(SpliceOffers&& other) noexcept
     : socks_map_(other.socks_map_),
       routes_map_(other.routes_map_),
+      admit_program_(other.admit_program_),
       cells_(std::exchange(other.cells_, nullptr)),
       cells_size_bytes_(other.cells_size_bytes_),
       free_cells_(std::move(other.free_cells_)) {}
@@ -123,10 +134,27 @@ Result<SpliceOffers::Ends> SpliceOffers::ends_of(int fd) const {
   }
   fp_splice_sock sock{};
   if (bpf_map_lookup_elem(socks_map_, &ends.own, &sock) != 0 || sock.peer == 0) {
-    return Error{ErrorCode::kNotFound, Side::kInternal, 0, "no local connection of an opted-in service"};
+    return Error{ErrorCode::kNotFound, Side::kInternal, 0, "not short-circuited: no local connection of an opted-in service"};
   }
   ends.app = sock.peer;
   return ends;
+}
+
+// Makes the socket of that cookie a member.
+Result<void> SpliceOffers::admit(uint64_t cookie, bool own) const {
+  fp_splice_admission ask{};
+  ask.cookie = cookie;
+  ask.own = own ? 1 : 0;
+  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &ask, .data_size_in = sizeof ask);
+  if (bpf_prog_test_run_opts(admit_program_, &run) != 0) {
+    return Error::from_errno(errno, "running the BPF program splice_admit");
+  }
+  switch (run.retval) {
+    case FP_SPLICE_ADMISSION_DONE: return {};
+    case FP_SPLICE_ADMISSION_UNKNOWN: return refusal(ErrorCode::kNotFound, run.retval);
+    case FP_SPLICE_ADMISSION_NOT_ACCEPTED: return refusal(ErrorCode::kUnreachable, run.retval);
+    default: return refusal(ErrorCode::kUnsupported, run.retval);
+  }
 }
 
 // A route of a socket that closes at the same moment would stay behind. Its record goes first, so look after.
@@ -159,6 +187,8 @@ uint32_t SpliceOffers::take_cell(uint32_t at) {
 Result<HopOffer> SpliceOffers::offer_hop(int fd) const {
   Result<Ends> ends = ends_of(fd);
   if (!ends) return ends.error();
+  if (Result<void> admitted = admit(ends->app, false); !admitted) return admitted.error();
+  if (Result<void> admitted = admit(ends->own, true); !admitted) return admitted.error();
   HopOffer offer(this, ends->own, ends->app);
   fp_splice_route way{};
   way.kind = FP_SPLICE_HOP;
@@ -178,6 +208,8 @@ Result<JoinedPair> SpliceOffers::join(int downstream_fd, int upstream_fd, uint64
   if (down->app == up->own || down->app == up->app) {
     return Error{ErrorCode::kInvalidArgument, Side::kInternal, 0, "the daemon is connected with itself"};
   }
+  if (Result<void> admitted = admit(down->app, false); !admitted) return admitted.error();
+  if (Result<void> admitted = admit(up->app, false); !admitted) return admitted.error();
   if (free_cells_.empty()) {
     return Error{ErrorCode::kResourceExhausted, Side::kInternal, 0, "no cell is free for another joined pair"};
   }

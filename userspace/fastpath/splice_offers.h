@@ -80,9 +80,12 @@ class SpliceOffers {
   SpliceOffers& operator=(SpliceOffers&&) = delete;
   ~SpliceOffers();
 
-  // Of a connection of ours with a local app. kNotFound: it is not local, or its address is no opted-in service.
+  // Of a connection of ours with a local app. kNotFound: it is not local, or its address is no opted-in service;
+  // kUnsupported: its app reads it as a blocking socket, which no member can be; kUnreachable: its app has not accepted
+  // it yet, which can be asked again when it has sent something.
   base::Result<HopOffer> offer_hop(int fd) const;
-  // Replaces hops of the two connections' apps: withdraw those first. Of a connection that a local app made to us and of one that we made to a local app. The totals are as for report().
+  // Of a connection that a local app made to us and of one that we made to a local app; hops of the two are withdrawn
+  // before. The totals are as for report(), the errors as above.
   base::Result<JoinedPair> join(int downstream_fd, int upstream_fd, uint64_t from_downstream_bytes,
                                 uint64_t from_upstream_bytes);
 
@@ -95,12 +98,14 @@ class SpliceOffers {
   };
   SpliceOffers() = default;
   base::Result<Ends> ends_of(int fd) const;
+  base::Result<void> admit(uint64_t cookie, bool own) const;
   base::Result<void> route(uint64_t from, const fp_splice_route& route) const;
   void unroute(uint64_t from) const;
   uint32_t take_cell(uint32_t at);
 
   int socks_map_ = -1;
   int routes_map_ = -1;
+  int admit_program_ = -1;
   fp_splice_pair* cells_ = nullptr;  // the whole array, shared with the programs
   size_t cells_size_bytes_ = 0;
   std::vector<uint32_t> free_cells_;

@@ -1,5 +1,6 @@
 #include "splice_support.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -54,9 +55,17 @@ SpliceBench::Hop SpliceBench::connect_to(const Fd& listener) const {
   Hop hop;
   hop.app = make_socket(at.family(), SOCK_STREAM);
   EXPECT_EQ(dial(hop.app.get(), at), "ok");
+  EXPECT_EQ(fcntl(hop.app.get(), F_SETFL, O_RDWR | O_NONBLOCK), 0);
   hop.daemon = accept_one(listener.get());
   EXPECT_TRUE(hop.daemon);
   return hop;
+}
+
+std::pair<Fd, int> SpliceBench::dial_only() const {
+  const net::Address at = local_of(listener_.get());
+  Fd dialled = make_socket(at.family(), SOCK_STREAM);
+  EXPECT_EQ(dial(dialled.get(), at), "ok");
+  return {std::move(dialled), listener_.get()};
 }
 
 SpliceBench::Hop SpliceBench::connect() const { return connect_to(listener_); }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "fastpath/cgroup.h"
 #include "fastpath/splice.h"
@@ -16,7 +17,7 @@ namespace millrace::fastpath::testing {
 class SpliceBench {
  public:
   struct Hop {
-    Fd app;     // dialled
+    Fd app;     // dialled, does not block
     Fd daemon;  // accepted
   };
 
@@ -27,6 +28,8 @@ class SpliceBench {
   void restart(const SpliceOptions& options);
   void stop();
   Hop connect() const;
+  // The daemon dials an app that has not accepted; the app's listener.
+  std::pair<Fd, int> dial_only() const;
   Hop connect_elsewhere() const;  // to a port that is not opted in
 
   Splice& splice() { return *splice_; }
