@@ -4,8 +4,8 @@
 //
 // Sockets do not become members when they are established, as usual, because membership alone changes what a blocking
 // reader sees: tcp_bpf_recvmsg() waits once, and any wake-up without data (a reset, space for another thread's send)
-// makes recv() on a blocking socket fail with EAGAIN (read in 6.12.117, seen on 6.18.44). By the time of the offer it is
-// known that the app's socket does not block.
+// makes recv() on a blocking socket fail with EAGAIN (read in 6.12.117, seen on 6.18.44). By the time of the offer it
+// is known that the app's socket does not block.
 #include "lib/addr.h"
 #include "lib/splice_path.h"
 
@@ -104,8 +104,8 @@ static __always_inline void enter(struct bpf_sock_ops *ctx, int active) {
   splice_count(FP_SPLICE_RECORD_ADDED, 0);
 }
 
-// TCP answers a close over unread bytes with RST; the kernel does not for redirected ones. They are still charged to the
-// socket here, and what was in TCP's queue is not any more, so the daemon can be told.
+// TCP answers a close over unread bytes with RST; the kernel does not for redirected ones. They are still charged to
+// the socket here, and what was in TCP's queue is not any more, so the daemon can be told.
 static __always_inline void note_lost(const struct sock *sk, __u64 cookie) {
   if (sk->sk_shutdown != (KERNEL_RCV_SHUTDOWN | KERNEL_SEND_SHUTDOWN)) return;
   int unread = sk->sk_backlog.rmem_alloc.counter;
@@ -160,12 +160,14 @@ static __always_inline __u32 admit(struct fp_splice_sock *record, __u64 cookie, 
   if (!tp || (__u64)tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter != cookie) {
     return FP_SPLICE_ADMISSION_UNKNOWN;
   }
-  if (!own) {
-    int blocking = blocks(&tp->inet_conn.icsk_inet.sk);
-    if (blocking < 0) return FP_SPLICE_ADMISSION_NOT_ACCEPTED;
-    if (blocking) return FP_SPLICE_ADMISSION_BLOCKING;
-  }
+  const struct sock *raw = (const struct sock *)record->sk;
+  const struct file *file = file_of(raw);
+  if (!own && file == NULL) return FP_SPLICE_ADMISSION_NOT_ACCEPTED;
+  if (!own && blocks(file)) return FP_SPLICE_ADMISSION_BLOCKING;
   if (bpf_map_update_elem(&splice_members, &cookie, sk, BPF_ANY) != 0) return FP_SPLICE_ADMISSION_REFUSED;
+  record->file = (__u64)file;
+  record->psock = (__u64)psock_of(raw);
+  record->pressure = (__u64)pressure_of(raw);
   record->own = own;
   record->member = 1;
   return FP_SPLICE_ADMISSION_DONE;

@@ -61,7 +61,8 @@ struct fp_splice_service {
 
 // One end of a noted connection. Written by the programs alone.
 struct fp_splice_sock {
-  __u64 sk;              // the kernel's struct sock; read through the cookie check only
+  __u64 sk;              // the kernel's struct sock; what is read of it counts if its cookie is still this one's
+  __u64 psock, file, pressure;  // of a member: its struct sk_psock, struct file, and where TCP notes lack of memory
   __u64 peer;            // cookie of the other end, 0: not known (yet)
   struct fp_splice_tuple tuple;
   __u64 hop_bytes;       // handed to the other end of the connection
@@ -109,8 +110,8 @@ struct fp_splice_pair {
   volatile __u64 redirected[2];     // bytes that went past the daemon
   volatile __u64 messages[2];
   volatile __u32 lost_at_close[2]; // bytes that the receiver of a direction left unread when it closed
-  // Of which pair this cell is now. Written before, and read after the rest, so that a message on its way while the cell
-  // changes hands does not take the next pair's numbers for its own.
+  // Of which pair this cell is now. Written before, and read after the rest, so that a message on its way while the
+  // cell changes hands does not take the next pair's numbers for its own.
   volatile __u32 generation;
   __u32 pad;
 };

@@ -1,5 +1,5 @@
-// The few fields of the kernel's sockets that the short-circuit reads, as CO-RE fragments: libbpf puts in the offsets of
-// the running kernel. Reading needs CAP_PERFMON.
+// The few fields of the kernel's sockets that the short-circuit reads, as CO-RE fragments: libbpf puts in the offsets
+// of the running kernel. Reading needs CAP_PERFMON.
 //
 // A peer's socket is known by an address that was written down when it was established. TCP sockets live in a
 // SLAB_TYPESAFE_BY_RCU cache, bpf_probe_read_kernel() never faults, and the cookie read along with the fields tells
@@ -21,7 +21,7 @@ typedef struct {
 } atomic_t;
 
 struct proto {
-  unsigned long *memory_pressure;
+  const unsigned long *memory_pressure;
 };
 
 struct sock_common {
@@ -81,26 +81,33 @@ static __always_inline __u64 cookie_of(const struct sock *sk) {
   return (__u64)BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 }
 
+static __always_inline const struct sk_psock *psock_of(const struct sock *sk) {
+  return (const struct sk_psock *)((unsigned long)BPF_CORE_READ(sk, sk_user_data) & ~KERNEL_USER_DATA_MASK);
+}
+
 // Bytes that were handed to the socket and that its app has not read; from 6.6.128, 6.12.75 and 6.18.14 on the kernel
 // counts them itself, before it charged them to the receive buffer along with what TCP holds: never less.
-static __always_inline __u32 unread_of(const struct sock *sk) {
-  unsigned long data = (unsigned long)BPF_CORE_READ(sk, sk_user_data) & ~KERNEL_USER_DATA_MASK;
-  const struct sk_psock *psock = (const struct sk_psock *)data;
-  if (psock == NULL) return 0;
+static __always_inline __u32 unread_of(const struct sock *sk, const struct sk_psock *psock) {
   if (bpf_core_field_exists(psock->msg_tot_len)) return BPF_CORE_READ(psock, msg_tot_len);
   return (__u32)BPF_CORE_READ(sk, sk_backlog.rmem_alloc.counter);
 }
 
-static __always_inline int short_of_memory(const struct sock *sk) {
-  unsigned long *pressure = BPF_CORE_READ(sk, __sk_common.skc_prot, memory_pressure);
+// Where TCP notes that it is short of memory; one place for the family.
+static __always_inline const unsigned long *pressure_of(const struct sock *sk) {
+  return BPF_CORE_READ(sk, __sk_common.skc_prot, memory_pressure);
+}
+
+static __always_inline int under(const unsigned long *pressure) {
   unsigned long since = 0;
   bpf_probe_read_kernel(&since, sizeof since, pressure);
   return since != 0;
 }
 
-// Whether reads of the socket block; -1: no process has it (yet).
-static __always_inline int blocks(const struct sock *sk) {
-  const struct file *file = BPF_CORE_READ(sk, sk_socket, file);
-  if (file == NULL) return -1;
+// A socket has one file all its life; none: no process has it (yet).
+static __always_inline const struct file *file_of(const struct sock *sk) {
+  return BPF_CORE_READ(sk, sk_socket, file);
+}
+
+static __always_inline int blocks(const struct file *file) {
   return (BPF_CORE_READ(file, f_flags) & KERNEL_O_NONBLOCK) == 0;
 }

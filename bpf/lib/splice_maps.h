@@ -1,5 +1,5 @@
-// Maps and settings of the short-circuit. Nothing of it is pinned: it is of use only while the daemon lives. Sockets that
-// are members keep the programs and maps alive until they close, so a daemon that dies takes nothing from them.
+// Maps and settings of the short-circuit. Nothing of it is pinned: it is of use only while the daemon lives. Sockets
+// that are members keep programs and maps alive until they close, so a daemon that dies takes nothing from them.
 #pragma once
 #include <linux/bpf.h>
 

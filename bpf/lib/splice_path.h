@@ -11,8 +11,8 @@
 //           daemon says to have handed on completely, and what the daemon gave to TCP on the far connection was read by
 //           the far app (write_seq of the daemon's far socket == copied_seq of the app's).
 //
-// Redirected bytes do not move write_seq, so the condition stays true while nothing else happens, and one passed message
-// makes it false until the reader has caught up.
+// Redirected bytes do not move write_seq, so the condition stays true while nothing else happens, and one passed
+// message makes it false until the reader has caught up.
 //
 // Memory: a redirect does not block, and is not held against the receive buffer. Over the budget of unread bytes a
 // message passes, and TCP's flow control stops the sender.
@@ -21,74 +21,95 @@
 #include "lib/kernel_sock.h"
 #include "lib/splice_maps.h"
 
-struct splice_end {
-  const struct sock *sk;
-  __u32 copied_seq;
-  __u32 write_seq;
-  __u8 shut;
-};
+static __always_inline const struct sock *sock_of(const struct fp_splice_sock *record) {
+  return (const struct sock *)record->sk;
+}
 
-// Whether the record's socket is still that one; fills in what the rule needs of it.
-static __always_inline int look_at(const struct fp_splice_sock *record, __u64 cookie, struct splice_end *end) {
+static __always_inline __u32 copied_seq_of(const struct fp_splice_sock *record) {
   const struct tcp_sock *tp = (const struct tcp_sock *)record->sk;
-  const struct sock *sk = (const struct sock *)tp;
-  end->sk = sk;
-  end->copied_seq = BPF_CORE_READ(tp, copied_seq);
-  end->write_seq = BPF_CORE_READ(tp, write_seq);
-  end->shut = BPF_CORE_READ(sk, sk_shutdown);
-  return cookie_of(sk) == cookie;
+  return BPF_CORE_READ(tp, copied_seq);
+}
+
+static __always_inline __u32 write_seq_of(const struct fp_splice_sock *record) {
+  const struct tcp_sock *tp = (const struct tcp_sock *)record->sk;
+  return BPF_CORE_READ(tp, write_seq);
+}
+
+static __always_inline __u8 shut_of(const struct fp_splice_sock *record) {
+  const struct sock *sk = sock_of(record);
+  return BPF_CORE_READ(sk, sk_shutdown);
+}
+
+// Asked after what was read of it, so that the answer holds for that.
+static __always_inline int is_still(const struct fp_splice_sock *record, __u64 cookie) {
+  return cookie_of(sock_of(record)) == cookie;
 }
 
 // What the kernel knows of the ends that redirected bytes would not serve.
-static __always_inline __u32 against_ends(const struct sock *self, const struct sock *reader, __u32 own_reader) {
-  if (self->__sk_common.skc_flags & (1UL << bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY))) return FP_SPLICE_PASS_SENDER;
-  if (own_reader) return FP_SPLICE_REASON_COUNT;
-  if (BPF_CORE_READ(reader, sk_rcvlowat) > 1 || blocks(reader)) return FP_SPLICE_PASS_READER;
+static __always_inline __u32 against_ends(const struct sock *self, const struct fp_splice_sock *reader) {
+  unsigned long zero_copy = 1UL << bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY);
+  if (self->__sk_common.skc_flags & zero_copy) return FP_SPLICE_PASS_SENDER;
+  if (reader->own) return FP_SPLICE_REASON_COUNT;
+  const struct sock *sk = sock_of(reader);
+  if (BPF_CORE_READ(sk, sk_rcvlowat) > 1) return FP_SPLICE_PASS_READER;
+  if (blocks((const struct file *)reader->file)) return FP_SPLICE_PASS_READER;
   return FP_SPLICE_REASON_COUNT;
 }
 
 // Whether `size` more bytes may wait at the reader.
-static __always_inline __u32 against_memory(const struct sock *reader_sk, __u32 size) {
-  if (size > splice_budget || unread_of(reader_sk) > splice_budget - size) return FP_SPLICE_DEMOTED_SLOW;
-  if (short_of_memory(reader_sk)) return FP_SPLICE_DEMOTED_MEMORY;
+static __always_inline __u32 against_memory(const struct fp_splice_sock *reader, __u32 size) {
+  if (size > splice_budget) return FP_SPLICE_DEMOTED_SLOW;
+  __u32 unread = unread_of(sock_of(reader), (const struct sk_psock *)reader->psock);
+  if (unread > splice_budget - size) return FP_SPLICE_DEMOTED_SLOW;
+  if (under((const unsigned long *)reader->pressure)) return FP_SPLICE_DEMOTED_MEMORY;
   return FP_SPLICE_REASON_COUNT;
 }
 
 static __always_inline __u32 choose_hop(const struct fp_splice_sock *self, const struct fp_splice_sock *peer,
                                         const struct tcp_sock *tp, __u32 size) {
-  struct splice_end other;
-  if (!look_at(peer, self->peer, &other)) return FP_SPLICE_PASS_NO_PEER;
-  if (other.shut & KERNEL_RCV_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
-  if (other.copied_seq != tp->write_seq) return FP_SPLICE_PASS_UNREAD_TCP;
-  __u32 reason = against_ends(&tp->inet_conn.icsk_inet.sk, other.sk, peer->own);
+  __u32 copied_seq = copied_seq_of(peer);
+  __u8 shut = shut_of(peer);
+  if (!peer->member || !is_still(peer, self->peer)) return FP_SPLICE_PASS_NO_PEER;
+  if (shut & KERNEL_RCV_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
+  if (copied_seq != tp->write_seq) return FP_SPLICE_PASS_UNREAD_TCP;
+  __u32 reason = against_ends(&tp->inet_conn.icsk_inet.sk, peer);
   if (reason != FP_SPLICE_REASON_COUNT) return reason;
   if (self->since_turn + size > splice_bulk) return FP_SPLICE_DEMOTED_BULK;
-  reason = against_memory(other.sk, size);
+  reason = against_memory(peer, size);
   return reason != FP_SPLICE_REASON_COUNT ? reason : FP_SPLICE_REDIRECTED_HOP;
 }
 
-// near: the daemon's end of the sender's connection; far: the app that reads; far_daemon: the daemon's end of its one.
-static __always_inline __u32 choose_joined(const struct fp_splice_sock *self, const struct fp_splice_sock *near_record,
+// What speaks against handing over to the far app: its connection with the daemon is shut, or still carries bytes.
+static __always_inline __u32 against_far(const struct fp_splice_sock *far, __u64 far_cookie,
+                                         const struct fp_splice_sock *far_daemon) {
+  __u32 written = write_seq_of(far_daemon);
+  __u32 copied = copied_seq_of(far);
+  __u8 far_shut = shut_of(far), daemon_shut = shut_of(far_daemon);
+  if (!far->member || !is_still(far, far_cookie)) return FP_SPLICE_PASS_NO_PEER;
+  if (!is_still(far_daemon, far->peer)) return FP_SPLICE_PASS_NO_PEER;
+  if (far_shut & KERNEL_RCV_SHUTDOWN || daemon_shut & KERNEL_SEND_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
+  return written == copied ? FP_SPLICE_REASON_COUNT : FP_SPLICE_PASS_TO_APP;
+}
+
+// near: the daemon's end of the sender's connection.
+static __always_inline __u32 choose_joined(const struct fp_splice_sock *self, const struct fp_splice_sock *near_end,
                                            const struct fp_splice_route *route, __u64 forwarded,
                                            const struct tcp_sock *tp, __u32 size) {
   const struct fp_splice_sock *far = bpf_map_lookup_elem(&splice_socks, &route->target);
   if (!far) return FP_SPLICE_PASS_NO_PEER;
   const struct fp_splice_sock *far_daemon = bpf_map_lookup_elem(&splice_socks, &far->peer);
   if (!far_daemon) return FP_SPLICE_PASS_NO_PEER;
-  struct splice_end near_end, far_end, far_daemon_end;
-  if (!look_at(near_record, self->peer, &near_end) || !look_at(far, route->target, &far_end) ||
-      !look_at(far_daemon, far->peer, &far_daemon_end)) {
-    return FP_SPLICE_PASS_NO_PEER;
-  }
-  // A daemon that has closed, or died, has shut both; from then on TCP answers as it would have.
-  if ((near_end.shut | far_end.shut) & KERNEL_RCV_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
-  if (far_daemon_end.shut & KERNEL_SEND_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
   __u32 write_seq = tp->write_seq;
-  if (near_end.copied_seq != write_seq) return FP_SPLICE_PASS_UNREAD_TCP;
+  __u32 copied_seq = copied_seq_of(near_end);
+  __u8 shut = shut_of(near_end);
+  if (!is_still(near_end, self->peer)) return FP_SPLICE_PASS_NO_PEER;
+  // A daemon that has closed, or died, has shut both; from then on TCP answers as it would have.
+  if (shut & KERNEL_RCV_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
+  if (copied_seq != write_seq) return FP_SPLICE_PASS_UNREAD_TCP;
   // Less than 4 GiB can be on the way, so the low halves tell.
   if (write_seq - self->base_seq + (__u32)self->hop_bytes != (__u32)forwarded) return FP_SPLICE_PASS_IN_DAEMON;
-  if (far_daemon_end.write_seq != far_end.copied_seq) return FP_SPLICE_PASS_TO_APP;
-  __u32 reason = against_ends(&tp->inet_conn.icsk_inet.sk, far_end.sk, 0);
-  if (reason == FP_SPLICE_REASON_COUNT) reason = against_memory(far_end.sk, size);
+  __u32 reason = against_far(far, route->target, far_daemon);
+  if (reason == FP_SPLICE_REASON_COUNT) reason = against_ends(&tp->inet_conn.icsk_inet.sk, far);
+  if (reason == FP_SPLICE_REASON_COUNT) reason = against_memory(far, size);
   return reason != FP_SPLICE_REASON_COUNT ? reason : FP_SPLICE_REDIRECTED_JOINED;
 }

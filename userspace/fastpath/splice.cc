@@ -93,6 +93,7 @@ Result<Splice> Splice::start(const SpliceOptions& options) {
   Result<uint64_t> netns = own_netns_cookie();
   if (!netns) return netns.error();
   splice.netns_cookie_ = *netns;
+  splice.pieces_ = options.pieces;
   if (Result<void> attached = splice.attach_verdict(); !attached) return attached.error();
   splice.switch_on(true);
   return splice;

@@ -24,9 +24,17 @@ struct splice_bpf;
 
 namespace millrace::fastpath {
 
+// What may be used, by what the probes said.
+struct SplicePieces {
+  bool hop_v4 = true, hop_v6 = true;
+  bool joined_v4 = true, joined_v6 = true;
+  bool any() const { return hop_v4 || hop_v6 || joined_v4 || joined_v6; }
+};
+
 struct SpliceOptions {
   uint32_t budget_bytes = 256 * 1024;  // unread bytes that a reader may have waiting outside of TCP
   uint32_t bulk_bytes = 256 * 1024;    // bytes in one direction of a hop, without an answer, before TCP has them
+  SplicePieces pieces;
 };
 
 struct SpliceCount {
@@ -80,6 +88,7 @@ class Splice {
   std::vector<std::unique_ptr<bpf_link, Detach>> links_;
   std::vector<fp_splice_service> services_;
   uint64_t netns_cookie_ = 0;
+  SplicePieces pieces_;
 };
 
 }  // namespace millrace::fastpath

@@ -40,6 +40,10 @@ Error refusal(ErrorCode code, uint32_t answer) {
   return Error{code, Side::kInternal, 0, std::string("not short-circuited: ") + why};
 }
 
+Error switched_off() {
+  return Error{ErrorCode::kUnsupported, Side::kInternal, 0, "not short-circuited: a probe of this kernel failed"};
+}
+
 size_t index_of(SpliceDirection direction) { return static_cast<size_t>(direction); }
 
 }  // namespace
@@ -101,6 +105,7 @@ Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, ui
   MILLRACE_ASSERT(index < count);
   splice_bpf* skeleton = splice.object_->get();
   SpliceOffers out;
+  out.pieces_ = splice.pieces_;
   out.socks_map_ = bpf_map__fd(skeleton->maps.splice_socks);
   out.routes_map_ = bpf_map__fd(skeleton->maps.splice_routes);
   out.admit_program_ = bpf_program__fd(skeleton->progs.splice_admit);
@@ -115,7 +120,8 @@ Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, ui
 }
 
 SpliceOffers::SpliceOffers(SpliceOffers&& other) noexcept
-    : socks_map_(other.socks_map_),
+    : pieces_(other.pieces_),
+      socks_map_(other.socks_map_),
       routes_map_(other.routes_map_),
       admit_program_(other.admit_program_),
       cells_(std::exchange(other.cells_, nullptr)),
@@ -134,9 +140,10 @@ Result<SpliceOffers::Ends> SpliceOffers::ends_of(int fd) const {
   }
   fp_splice_sock sock{};
   if (bpf_map_lookup_elem(socks_map_, &ends.own, &sock) != 0 || sock.peer == 0) {
-    return Error{ErrorCode::kNotFound, Side::kInternal, 0, "not short-circuited: no local connection of an opted-in service"};
+    return refusal(ErrorCode::kNotFound, FP_SPLICE_ADMISSION_UNKNOWN);
   }
   ends.app = sock.peer;
+  ends.v4 = sock.tuple.family == AF_INET;
   return ends;
 }
 
@@ -187,6 +194,7 @@ uint32_t SpliceOffers::take_cell(uint32_t at) {
 Result<HopOffer> SpliceOffers::offer_hop(int fd) const {
   Result<Ends> ends = ends_of(fd);
   if (!ends) return ends.error();
+  if (!(ends->v4 ? pieces_.hop_v4 : pieces_.hop_v6)) return switched_off();
   if (Result<void> admitted = admit(ends->app, false); !admitted) return admitted.error();
   if (Result<void> admitted = admit(ends->own, true); !admitted) return admitted.error();
   HopOffer offer(this, ends->own, ends->app);
@@ -207,6 +215,9 @@ Result<JoinedPair> SpliceOffers::join(int downstream_fd, int upstream_fd, uint64
   if (!up) return up.error();
   if (down->app == up->own || down->app == up->app) {
     return Error{ErrorCode::kInvalidArgument, Side::kInternal, 0, "the daemon is connected with itself"};
+  }
+  for (const Ends& ends : {*down, *up}) {
+    if (!(ends.v4 ? pieces_.joined_v4 : pieces_.joined_v6)) return switched_off();
   }
   if (Result<void> admitted = admit(down->app, false); !admitted) return admitted.error();
   if (Result<void> admitted = admit(up->app, false); !admitted) return admitted.error();

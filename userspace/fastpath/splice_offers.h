@@ -4,9 +4,9 @@
 //
 // An offer changes no byte and may be made at any moment, in the middle of traffic too: the programs take a message out
 // of TCP only when every older byte of its direction was read by the app that gets it. For a pair they must be told how
-// far the daemon is: report() after bytes were handed on completely, that is when the sends of all bytes received so far
-// from that side are done and nothing of them is in a buffer of ours. Reporting late costs speed, reporting bytes that
-// are still ours would break their order.
+// far the daemon is: report() after bytes were handed on completely, that is when the sends of all bytes received so
+// far from that side are done and nothing of them is in a buffer of ours. Reporting late costs speed, reporting bytes
+// that are still ours would break their order.
 //
 // A worker owns its SpliceOffers and uses it on its thread; offers die before it. Cells of the pairs' array are divided
 // between workers, so there is no lock.
@@ -16,11 +16,11 @@
 #include <vector>
 
 #include "base/result.h"
+#include "fastpath/splice.h"
 #include "fp_splice.h"
 
 namespace millrace::fastpath {
 
-class Splice;
 class SpliceOffers;
 
 enum class SpliceDirection : uint8_t { kFromDownstream = 0, kFromUpstream = 1 };
@@ -81,8 +81,8 @@ class SpliceOffers {
   ~SpliceOffers();
 
   // Of a connection of ours with a local app. kNotFound: it is not local, or its address is no opted-in service;
-  // kUnsupported: its app reads it as a blocking socket, which no member can be; kUnreachable: its app has not accepted
-  // it yet, which can be asked again when it has sent something.
+  // kUnsupported: its app reads it as a blocking socket, which no member can be, or a probe has switched this off;
+  // kUnreachable: its app has not accepted it yet, which can be asked again when it has sent something.
   base::Result<HopOffer> offer_hop(int fd) const;
   // Of a connection that a local app made to us and of one that we made to a local app; hops of the two are withdrawn
   // before. The totals are as for report(), the errors as above.
@@ -95,6 +95,7 @@ class SpliceOffers {
   struct Ends {
     uint64_t own = 0;
     uint64_t app = 0;
+    bool v4 = false;
   };
   SpliceOffers() = default;
   base::Result<Ends> ends_of(int fd) const;
@@ -103,6 +104,7 @@ class SpliceOffers {
   void unroute(uint64_t from) const;
   uint32_t take_cell(uint32_t at);
 
+  SplicePieces pieces_;
   int socks_map_ = -1;
   int routes_map_ = -1;
   int admit_program_ = -1;

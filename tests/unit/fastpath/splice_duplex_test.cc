@@ -128,7 +128,7 @@ class SpliceDuplexTest : public ::testing::TestWithParam<std::string_view> {
   void SetUp() override {
     MILLRACE_NEEDS_BPF();
     bench_.emplace(GetParam());
-    bench_->restart({.budget_bytes = 40000, .bulk_bytes = 200000});
+    bench_->restart({.budget_bytes = 40000, .bulk_bytes = 200000, .pieces = {}});
   }
   std::optional<SpliceBench> bench_;
 };

@@ -51,6 +51,20 @@ TEST_P(SpliceTest, LeavesBlockingSocketsAlone) {
   EXPECT_EQ(bench_->count("member_added"), 0u);
 }
 
+TEST_P(SpliceTest, OffersNothingThatAProbeHasSwitchedOff) {
+  bench_->restart({.pieces = {.hop_v4 = false, .hop_v6 = false, .joined_v4 = true, .joined_v6 = true}});
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  EXPECT_EQ(bench_->offers().offer_hop(down.daemon.get()).error().code, base::ErrorCode::kUnsupported);
+  EXPECT_TRUE(bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0).ok());
+  bench_->restart({.pieces = {.hop_v4 = true, .hop_v6 = true, .joined_v4 = false, .joined_v6 = false}});
+  auto other_down = bench_->connect();
+  auto other_up = bench_->connect();
+  EXPECT_TRUE(bench_->offers().offer_hop(other_down.daemon.get()).ok());
+  EXPECT_EQ(bench_->offers().join(other_down.daemon.get(), other_up.daemon.get(), 0, 0).error().code,
+            base::ErrorCode::kUnsupported);
+}
+
 TEST_P(SpliceTest, StopsHandingOverToASocketThatBlocksNow) {
   auto hop = bench_->connect();
   auto offer = bench_->offers().offer_hop(hop.daemon.get());
@@ -103,7 +117,7 @@ TEST_P(SpliceTest, DoesNotOvertakeBytesThatWaitInTcp) {
 }
 
 TEST_P(SpliceTest, GoesBackToTcpInOrderWhenTheReaderIsSlow) {
-  bench_->restart({.budget_bytes = 1000, .bulk_bytes = 1 << 20});
+  bench_->restart({.budget_bytes = 1000, .bulk_bytes = 1 << 20, .pieces = {}});
   auto hop = bench_->connect();
   auto offer = bench_->offers().offer_hop(hop.daemon.get());
   const std::string first(600, 'a'), second(600, 'b'), third(10, 'c');
@@ -115,7 +129,7 @@ TEST_P(SpliceTest, GoesBackToTcpInOrderWhenTheReaderIsSlow) {
 }
 
 TEST_P(SpliceTest, PutsAOneWayFlowBackOnTcpUntilItTurns) {
-  bench_->restart({.budget_bytes = 1 << 20, .bulk_bytes = 1000});
+  bench_->restart({.budget_bytes = 1 << 20, .bulk_bytes = 1000, .pieces = {}});
   auto hop = bench_->connect();
   auto offer = bench_->offers().offer_hop(hop.daemon.get());
   for (int i = 0; i < 3; ++i) {
