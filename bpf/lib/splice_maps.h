@@ -7,8 +7,8 @@
 
 #include "fp_splice.h"
 
-const volatile __u32 splice_budget = 256 * 1024;  // unread bytes that a reader may have waiting
-const volatile __u32 splice_bulk = 256 * 1024;    // bytes in one direction of a hop, without an answer
+const volatile __u32 splice_budget;  // unread bytes that a reader may have waiting
+const volatile __u32 splice_bulk;    // bytes in one direction of a hop, without an answer; 0: no limit
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);

@@ -74,7 +74,7 @@ static __always_inline __u32 choose_hop(const struct fp_splice_sock *self, const
   if (copied_seq != tp->write_seq) return FP_SPLICE_PASS_UNREAD_TCP;
   __u32 reason = against_ends(&tp->inet_conn.icsk_inet.sk, peer);
   if (reason != FP_SPLICE_REASON_COUNT) return reason;
-  if (self->since_turn + size > splice_bulk) return FP_SPLICE_DEMOTED_BULK;
+  if (splice_bulk && self->since_turn + size > splice_bulk) return FP_SPLICE_DEMOTED_BULK;
   reason = against_memory(peer, size);
   return reason != FP_SPLICE_REASON_COUNT ? reason : FP_SPLICE_REDIRECTED_HOP;
 }

@@ -22,7 +22,7 @@ using base::Result;
 
 namespace {
 
-constexpr SpliceOptions kProbeOptions{.budget_bytes = 64 * 1024, .bulk_bytes = 1 << 30, .pieces = {}};
+constexpr SpliceOptions kProbeOptions{.budget_bytes = 64 * 1024, .bulk_bytes = 0, .pieces = {}};
 
 // What a probe saw that should not be; nothing: all is well.
 using Seen = std::optional<std::string>;

@@ -32,8 +32,13 @@ struct SplicePieces {
 };
 
 struct SpliceOptions {
-  uint32_t budget_bytes = 256 * 1024;  // unread bytes that a reader may have waiting outside of TCP
-  uint32_t bulk_bytes = 256 * 1024;    // bytes in one direction of a hop, without an answer, before TCP has them
+  // Unread bytes that a reader may have waiting outside of TCP. Less than TCP itself lets wait (tcp_rmem: 6 MiB), and
+  // enough for a reader that is not on a CPU for a while: of 256 KiB, 1 MiB and 2 MiB only the last kept a bulk flow of
+  // 128 KiB messages out of TCP on a busy machine.
+  uint32_t budget_bytes = 2 * 1024 * 1024;
+  // Bytes in one direction of a hop, without an answer, before TCP has them; 0: no limit. Passing to TCP costs a member
+  // more than it costs other sockets, so a limit pays only where memory is short.
+  uint32_t bulk_bytes = 0;
   SplicePieces pieces;
 };
 

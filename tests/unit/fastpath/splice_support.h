@@ -35,6 +35,7 @@ class SpliceBench {
   Splice& splice() { return *splice_; }
   SpliceOffers& offers() { return *offers_; }
   uint64_t count(std::string_view reason) const;  // messages
+  const std::string& cgroup() const { return cgroup_.path(); }
   // Whether it comes true within two seconds, for what the kernel does after the call that causes it.
   static bool settles(const std::function<bool()>& condition);
 

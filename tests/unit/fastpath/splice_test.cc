@@ -3,14 +3,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
 #include <optional>
 #include <string>
 
@@ -117,7 +115,7 @@ TEST_P(SpliceTest, DoesNotOvertakeBytesThatWaitInTcp) {
 }
 
 TEST_P(SpliceTest, GoesBackToTcpInOrderWhenTheReaderIsSlow) {
-  bench_->restart({.budget_bytes = 1000, .bulk_bytes = 1 << 20, .pieces = {}});
+  bench_->restart({.budget_bytes = 1000, .bulk_bytes = 0, .pieces = {}});
   auto hop = bench_->connect();
   auto offer = bench_->offers().offer_hop(hop.daemon.get());
   const std::string first(600, 'a'), second(600, 'b'), third(10, 'c');
@@ -265,6 +263,73 @@ TEST_P(SpliceTest, SaysWhenAnAppClosedOverUnreadBytes) {
   EXPECT_EQ(receive(up.daemon.get()), "");
   EXPECT_TRUE(pair->lost_at_close(SpliceDirection::kFromDownstream));
   EXPECT_FALSE(pair->lost_at_close(SpliceDirection::kFromUpstream));
+}
+
+TEST_P(SpliceTest, PassesAResetOnAndKeepsWhatCameBefore) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "one"));
+  const linger at_once{1, 0};
+  ASSERT_EQ(setsockopt(down.app.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+  down.app.reset();
+  char byte;
+  EXPECT_EQ(recv(down.daemon.get(), &byte, 1, 0), -1);
+  EXPECT_EQ(errno, ECONNRESET);
+  ASSERT_EQ(setsockopt(up.daemon.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+  up.daemon.reset();
+  EXPECT_EQ(receive(up.app.get()), "one");
+  EXPECT_EQ(recv(up.app.get(), &byte, 1, 0), -1);
+  EXPECT_EQ(errno, ECONNRESET);
+}
+
+TEST_P(SpliceTest, WakesEdgeTriggeredWaitersForEachMessage) {
+  auto hop = bench_->connect();
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  const Fd waiter(epoll_create1(EPOLL_CLOEXEC));
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  ASSERT_EQ(epoll_ctl(waiter.get(), EPOLL_CTL_ADD, hop.app.get(), &event), 0);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(epoll_wait(waiter.get(), &event, 1, 0), 0);
+    ASSERT_TRUE(send_text(hop.daemon.get(), "one"));
+    EXPECT_EQ(epoll_wait(waiter.get(), &event, 1, 2000), 1);
+    EXPECT_EQ(receive(hop.app.get()), "one");
+  }
+  EXPECT_EQ(bench_->count("redirected_hop"), 3u);
+}
+
+// The daemon: accepts two connections on the address, joins them, says so.
+void serve_as_daemon(const std::string& cgroup, std::string_view ip) {
+  const Fd listener = testing::bind_socket(testing::address(ip, 0), SOCK_STREAM);
+  const net::Address at = testing::local_of(listener.get());
+  auto splice = Splice::start({});
+  if (!splice || !splice->attach(Cgroup::open(cgroup)->place()) || !splice->set_services({at})) return;
+  auto offers = SpliceOffers::open(*splice, 0, 1);
+  dprintf(STDOUT_FILENO, "%u\n", at.port());
+  const Fd down = testing::accept_one(listener.get()), up = testing::accept_one(listener.get());
+  auto pair = offers->join(down.get(), up.get(), 0, 0);
+  dprintf(STDOUT_FILENO, "%s\n", pair.ok() ? "joined" : pair.error().what.c_str());
+  for (;;) pause();
+}
+
+TEST_P(SpliceTest, LosesNothingWhenTheDaemonIsKilled) {
+  testing::Child daemon(nullptr, [this] { serve_as_daemon(bench_->cgroup(), GetParam()); });
+  const net::Address at = testing::address(GetParam(), static_cast<uint16_t>(std::stoi("0" + daemon.line())));
+  Fd apps[2];
+  for (Fd& app : apps) {
+    app = testing::make_socket(at.family(), SOCK_STREAM);
+    ASSERT_EQ(testing::dial(app.get(), at), "ok");
+    ASSERT_EQ(fcntl(app.get(), F_SETFL, O_RDWR | O_NONBLOCK), 0);
+  }
+  ASSERT_EQ(daemon.line(), "joined");
+  ASSERT_TRUE(send_text(apps[0].get(), "last words"));
+  daemon.kill();
+  EXPECT_EQ(receive(apps[1].get()), "last words");
+  EXPECT_EQ(receive(apps[1].get()), "");
+  EXPECT_EQ(receive(apps[0].get()), "");
+  EXPECT_TRUE(send_text(apps[0].get(), "x"));  // the reset comes as an answer to it
+  EXPECT_FALSE(send_text(apps[0].get(), "y"));
 }
 
 TEST_P(SpliceTest, TellsFionreadOfWhatWaits) {
