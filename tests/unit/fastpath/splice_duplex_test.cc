@@ -24,6 +24,7 @@ using testing::SpliceBench;
 
 constexpr uint64_t kBytes = uint64_t{24} << 20;  // each way
 constexpr size_t kMessageMax = 30000;
+constexpr int kPatienceMs = 5000;
 
 // A text whose length no message size divides, so that a byte in the wrong place shows.
 const std::string& text() {
@@ -43,7 +44,7 @@ ssize_t when_ready(int fd, short events, Call call) {
     const ssize_t n = call();
     if (n >= 0 || errno != EAGAIN) return n;
     pollfd wait{fd, events, 0};
-    poll(&wait, 1, -1);
+    if (poll(&wait, 1, kPatienceMs) == 0) return -1;
   }
 }
 
@@ -55,8 +56,14 @@ ssize_t receive_some(int fd, char* data, size_t size) {
   return when_ready(fd, POLLIN, [=] { return recv(fd, data, size, MSG_DONTWAIT); });
 }
 
+// What one direction has brought so far.
+struct Progress {
+  std::atomic<uint64_t> read_bytes{0};
+  std::atomic<bool> broken{false};  // a byte was not the one that was sent at its place
+};
+
 // Sends the text over and over in random pieces; now and then waits until the reader has all of it.
-void write_text(int fd, unsigned seed, const std::atomic<uint64_t>& read_bytes) {
+void write_text(int fd, unsigned seed, const Progress& progress) {
   std::mt19937 random(seed);
   for (uint64_t sent = 0; sent < kBytes;) {
     const size_t at = sent % text().size();
@@ -65,25 +72,36 @@ void write_text(int fd, unsigned seed, const std::atomic<uint64_t>& read_bytes) 
     if (n <= 0) return;
     sent += static_cast<uint64_t>(n);
     if (random() % 8 != 0) continue;
-    while (read_bytes.load() < sent) std::this_thread::yield();
+    while (progress.read_bytes.load() < sent && !progress.broken.load()) std::this_thread::yield();
   }
   shutdown(fd, SHUT_WR);
 }
 
-// How many bytes came as they should until the end of the stream.
-void read_text(int fd, unsigned seed, std::atomic<uint64_t>& read_bytes) {
+bool is_text(uint64_t from, const char* data, size_t size) {
+  while (size > 0) {
+    const size_t at = from % text().size();
+    const size_t part = std::min(size, text().size() - at);
+    if (text().compare(at, part, data, part) != 0) return false;
+    from += part;
+    data += part;
+    size -= part;
+  }
+  return true;
+}
+
+// Until the end of the stream, or a wrong byte, which ends the connection so that nobody waits.
+void read_text(int fd, unsigned seed, Progress& progress) {
   std::mt19937 random(seed);
   std::array<char, 70000> chunk;
   for (;;) {
     const ssize_t n = receive_some(fd, chunk.data(), 1 + random() % chunk.size());
     if (n <= 0) return;
-    for (ssize_t done = 0; done < n;) {
-      const size_t at = (read_bytes.load() + static_cast<uint64_t>(done)) % text().size();
-      const size_t size = std::min<size_t>(static_cast<size_t>(n - done), text().size() - at);
-      if (text().compare(at, size, chunk.data() + done, size) != 0) return;
-      done += static_cast<ssize_t>(size);
+    if (!is_text(progress.read_bytes.load(), chunk.data(), static_cast<size_t>(n))) {
+      progress.broken = true;
+      shutdown(fd, SHUT_RDWR);
+      return;
     }
-    read_bytes += static_cast<uint64_t>(n);
+    progress.read_bytes += static_cast<uint64_t>(n);
   }
 }
 
@@ -110,7 +128,7 @@ void relay(int from, int to, JoinedPair* pair, SpliceDirection direction) {
 }
 
 struct Duplex {
-  std::atomic<uint64_t> at_up{0}, at_down{0};
+  Progress at_up, at_down;
 
   // Both apps write and read, each in two threads.
   std::vector<std::thread> start(int down, int up) {
@@ -144,8 +162,8 @@ TEST_P(SpliceDuplexTest, BringsEveryByteOfAJoinedPairInOrder) {
   threads.emplace_back(relay, down.daemon.get(), up.daemon.get(), &*pair, SpliceDirection::kFromDownstream);
   threads.emplace_back(relay, up.daemon.get(), down.daemon.get(), &*pair, SpliceDirection::kFromUpstream);
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(duplex.at_up, kBytes);
-  EXPECT_EQ(duplex.at_down, kBytes);
+  EXPECT_EQ(duplex.at_up.read_bytes, kBytes);
+  EXPECT_EQ(duplex.at_down.read_bytes, kBytes);
   EXPECT_GT(bench_->count("redirected_joined"), 10u);
   EXPECT_GT(bench_->count("demoted_slow"), 10u);
   EXPECT_GT(bench_->count("pass_unread_tcp") + bench_->count("pass_in_daemon"), 10u);
@@ -162,8 +180,8 @@ TEST_P(SpliceDuplexTest, BringsEveryByteOverTwoHopsInOrder) {
   threads.emplace_back(relay, down.daemon.get(), up.daemon.get(), nullptr, SpliceDirection::kFromDownstream);
   threads.emplace_back(relay, up.daemon.get(), down.daemon.get(), nullptr, SpliceDirection::kFromUpstream);
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(duplex.at_up, kBytes);
-  EXPECT_EQ(duplex.at_down, kBytes);
+  EXPECT_EQ(duplex.at_up.read_bytes, kBytes);
+  EXPECT_EQ(duplex.at_down.read_bytes, kBytes);
   EXPECT_GT(bench_->count("redirected_hop"), 10u);
   EXPECT_GT(bench_->count("pass_unread_tcp"), 10u);
 }
