@@ -105,9 +105,10 @@ static __always_inline void enter(struct bpf_sock_ops *ctx, int active) {
 }
 
 // TCP answers a close over unread bytes with RST; the kernel does not for redirected ones. They are still charged to
-// the socket here, and what was in TCP's queue is not any more, so the daemon can be told.
+// the socket here, and what was in TCP's queue is not any more, so the daemon can be told. sock_map_close() takes the
+// psock away first: with it there, the socket was only shut and can still be read.
 static __always_inline void note_lost(const struct sock *sk, __u64 cookie) {
-  if (sk->sk_shutdown != (KERNEL_RCV_SHUTDOWN | KERNEL_SEND_SHUTDOWN)) return;
+  if (sk->sk_shutdown != (KERNEL_RCV_SHUTDOWN | KERNEL_SEND_SHUTDOWN) || psock_of(sk) != NULL) return;
   int unread = sk->sk_backlog.rmem_alloc.counter;
   if (unread <= 0) return;
   const struct fp_splice_route *route = bpf_map_lookup_elem(&splice_routes, &cookie);

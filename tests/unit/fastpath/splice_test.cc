@@ -265,6 +265,18 @@ TEST_P(SpliceTest, SaysWhenAnAppClosedOverUnreadBytes) {
   EXPECT_FALSE(pair->lost_at_close(SpliceDirection::kFromUpstream));
 }
 
+TEST_P(SpliceTest, CallsNothingLostThatCanStillBeRead) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "unread"));
+  ASSERT_EQ(shutdown(up.daemon.get(), SHUT_WR), 0);
+  ASSERT_EQ(shutdown(up.app.get(), SHUT_WR), 0);
+  EXPECT_EQ(receive(up.daemon.get()), "");
+  EXPECT_FALSE(pair->lost_at_close(SpliceDirection::kFromDownstream));
+  EXPECT_EQ(receive(up.app.get()), "unread");
+}
+
 TEST_P(SpliceTest, PassesAResetOnAndKeepsWhatCameBefore) {
   auto down = bench_->connect();
   auto up = bench_->connect();
