@@ -23,8 +23,8 @@ Cgroup joined(const TestCgroup& cgroup) {
 SpliceBench::SpliceBench(std::string_view ip)
     : before_(Cgroup::own().value()),
       place_(joined(cgroup_)),
-      listener_(bind_socket(address(ip, 0), SOCK_STREAM)),
-      elsewhere_(bind_socket(address(ip, 0), SOCK_STREAM)) {
+      listener_(bind_socket(testing::address(ip, 0), SOCK_STREAM)),
+      elsewhere_(bind_socket(testing::address(ip, 0), SOCK_STREAM)) {
   restart({});
 }
 

@@ -35,6 +35,8 @@ class SpliceBench {
   Splice& splice() { return *splice_; }
   SpliceOffers& offers() { return *offers_; }
   uint64_t count(std::string_view reason) const;  // messages
+  net::Address address() const { return local_of(listener_.get()); }  // opted in
+  Fd accept() const { return accept_one(listener_.get()); }
   const std::string& cgroup() const { return cgroup_.path(); }
   // Whether it comes true within two seconds, for what the kernel does after the call that causes it.
   static bool settles(const std::function<bool()>& condition);

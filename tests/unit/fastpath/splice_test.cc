@@ -311,6 +311,47 @@ TEST_P(SpliceTest, WakesEdgeTriggeredWaitersForEachMessage) {
   EXPECT_EQ(bench_->count("redirected_hop"), 3u);
 }
 
+TEST_P(SpliceTest, LeavesTheSameAddressInAnotherNamespaceAlone) {
+  const net::Address at = bench_->address();
+  const std::string answer = testing::in_child(nullptr, [&at]() -> std::string {
+    testing::enter_new_netns();
+    const Fd listener = testing::bind_socket(at, SOCK_STREAM);
+    const Fd app = testing::make_socket(at.family(), SOCK_STREAM);
+    return testing::dial(app.get(), at);
+  });
+  EXPECT_EQ(answer, "ok");
+  EXPECT_EQ(bench_->count("record_added"), 0u);
+  auto hop = bench_->connect();
+  EXPECT_EQ(bench_->count("record_added"), 2u);
+}
+
+TEST(SpliceFamilies, TakesAMappedAddressForTheIpv4OneThatItIs) {
+  MILLRACE_NEEDS_BPF();
+  SpliceBench bench("127.0.0.1");
+  const Fd app = testing::make_socket(AF_INET6, SOCK_STREAM);
+  ASSERT_EQ(testing::dial(app.get(), bench.address(), true), "ok");
+  ASSERT_EQ(fcntl(app.get(), F_SETFL, O_RDWR | O_NONBLOCK), 0);
+  const Fd daemon = bench.accept();
+  auto offer = bench.offers().offer_hop(daemon.get());
+  ASSERT_TRUE(offer.ok()) << offer.error().to_string();
+  ASSERT_TRUE(send_text(app.get(), "question"));
+  EXPECT_EQ(receive(daemon.get()), "question");
+  ASSERT_TRUE(send_text(daemon.get(), "answer"));
+  EXPECT_EQ(receive(app.get()), "answer");
+  EXPECT_EQ(bench.count("redirected_hop"), 2u);
+}
+
+TEST(SpliceFamilies, TakesAnyAddressForEveryOneOfThisHost) {
+  MILLRACE_NEEDS_BPF();
+  SpliceBench bench("127.0.0.1");
+  ASSERT_TRUE(bench.splice().set_services({testing::address("0.0.0.0", bench.address().port())}).ok());
+  auto hop = bench.connect();
+  EXPECT_TRUE(bench.offers().offer_hop(hop.daemon.get()).ok());
+  ASSERT_TRUE(bench.splice().set_services({}).ok());
+  auto other = bench.connect();
+  EXPECT_FALSE(bench.offers().offer_hop(other.daemon.get()).ok());
+}
+
 // The daemon: accepts two connections on the address, joins them, says so.
 void serve_as_daemon(const std::string& cgroup, std::string_view ip) {
   const Fd listener = testing::bind_socket(testing::address(ip, 0), SOCK_STREAM);
