@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -323,6 +324,21 @@ TEST_P(SpliceTest, LeavesTheSameAddressInAnotherNamespaceAlone) {
   EXPECT_EQ(bench_->count("record_added"), 0u);
   auto hop = bench_->connect();
   EXPECT_EQ(bench_->count("record_added"), 2u);
+}
+
+TEST(SpliceCapabilities, AreThree) {
+  MILLRACE_NEEDS_BPF();
+  SpliceBench bench("127.0.0.1");
+  const std::string answer = testing::in_child(nullptr, [&bench]() -> std::string {
+    if (!testing::become_nobody({CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON})) return "cannot become nobody";
+    bench.restart({});
+    auto down = bench.connect();
+    auto up = bench.connect();
+    auto pair = bench.offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+    if (!pair) return pair.error().to_string();
+    return send_text(down.app.get(), "question") ? receive(up.app.get()).value_or("nothing") : "not sent";
+  });
+  EXPECT_EQ(answer, "question");
 }
 
 TEST(SpliceFamilies, TakesAMappedAddressForTheIpv4OneThatItIs) {
