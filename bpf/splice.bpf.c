@@ -198,20 +198,22 @@ int splice_admit(struct __sk_buff *skb) {
   return result;
 }
 
-static __always_inline __u32 choose(struct fp_splice_sock *self, const struct fp_splice_route *route,
+static __always_inline __u32 choose(const struct fp_splice_sock *self, const struct fp_splice_route *route,
                                     const struct fp_splice_pair *pair, const struct tcp_sock *tp, __u32 size) {
   __u32 zero = 0;
+  __u64 forwarded = 0;
   const struct fp_splice_control *control = bpf_map_lookup_elem(&splice_control, &zero);
   if (!control || !control->enabled) return FP_SPLICE_PASS_OFF;
-  if (tp->inet_conn.icsk_inet.sk.sk_shutdown & KERNEL_SEND_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
-  struct fp_splice_sock *peer = bpf_map_lookup_elem(&splice_socks, &self->peer);
-  if (!peer) return FP_SPLICE_PASS_NO_PEER;
-  peer->since_turn = 0;
-  if (route->kind == FP_SPLICE_HOP) return choose_hop(self, peer, tp, size);
-  if (!pair) return FP_SPLICE_PASS_NOT_OFFERED;
-  __u64 forwarded = pair->forwarded[route->direction & 1];
-  if (pair->generation != route->generation) return FP_SPLICE_PASS_NOT_OFFERED;
-  return choose_joined(self, peer, route, forwarded, tp, size);
+  if (splice_bulk) {
+    struct fp_splice_sock *peer = bpf_map_lookup_elem(&splice_socks, &self->peer);
+    if (peer) peer->since_turn = 0;
+  }
+  if (route->kind == FP_SPLICE_JOINED) {
+    if (!pair) return FP_SPLICE_PASS_NOT_OFFERED;
+    forwarded = pair->forwarded[route->direction & 1];
+    if (pair->generation != route->generation) return FP_SPLICE_PASS_NOT_OFFERED;
+  }
+  return choose_path(self, route, forwarded, tp, size);
 }
 
 // A redirect that was chosen is asked for here. The program returns SK_PASS in any case: the kernel redirects if the
@@ -219,7 +221,7 @@ static __always_inline __u32 choose(struct fp_splice_sock *self, const struct fp
 static __always_inline __u32 redirect(struct sk_msg_md *msg, struct fp_splice_sock *self,
                                       const struct fp_splice_route *route, struct fp_splice_pair *pair, __u32 reason) {
   __u32 size = msg->size;
-  __u64 target = route->target;
+  __u64 target = route->target.cookie;
   if (bpf_msg_redirect_hash(msg, &splice_members, &target, BPF_F_INGRESS) != SK_PASS) return FP_SPLICE_PASS_GONE;
   if (reason == FP_SPLICE_REDIRECTED_HOP) {
     self->hop_bytes += size;

@@ -91,15 +91,27 @@ struct fp_splice_admission {
 #define FP_SPLICE_ADMISSION_ID_(id, text) FP_SPLICE_ADMISSION_##id,
 enum fp_splice_admission_result { FP_SPLICE_ADMISSIONS(FP_SPLICE_ADMISSION_ID_) FP_SPLICE_ADMISSION_COUNT };
 
-// Where the messages of an offered socket may go. Written by the daemon.
+// A socket as programs reach it: what is read at `sk` counts if the cookie found there is still this one.
+struct fp_splice_end {
+  __u64 sk;
+  __u64 cookie;
+};
+
+// Where the messages of an offered socket may go. Written by the daemon, from records, and constant: the programs need
+// no look-up of the other sockets.
 #define FP_SPLICE_HOP 0     // to the other end of its connection
 #define FP_SPLICE_JOINED 1  // to the app at the far end
 struct fp_splice_route {
-  __u64 target;  // cookie
+  struct fp_splice_end near;        // the other end of its connection
+  struct fp_splice_end target;      // who reads: near, or the far app
+  struct fp_splice_end far_daemon;  // of a joined one: the daemon's end of the far app's connection
+  __u64 psock, file, pressure;      // of the target, as in its record
   __u32 kind;
-  __u32 pair;       // its cell of the pairs' array
-  __u32 direction;  // 0: the downstream app sends, 1: the upstream app sends
+  __u32 own_target;  // 1: the target is the daemon's
+  __u32 pair;        // of a joined one: its cell of the pairs' array
+  __u32 direction;   // 0: the downstream app sends, 1: the upstream app sends
   __u32 generation;  // of that cell
+  __u32 pad;
 };
 
 // One joined pair: what the daemon publishes (plain stores through mmap) and what it reads.

@@ -21,95 +21,87 @@
 #include "lib/kernel_sock.h"
 #include "lib/splice_maps.h"
 
-static __always_inline const struct sock *sock_of(const struct fp_splice_sock *record) {
-  return (const struct sock *)record->sk;
+static __always_inline const struct sock *sock_of(const struct fp_splice_end *end) {
+  return (const struct sock *)end->sk;
 }
 
-static __always_inline __u32 copied_seq_of(const struct fp_splice_sock *record) {
-  const struct tcp_sock *tp = (const struct tcp_sock *)record->sk;
+static __always_inline __u32 copied_seq_of(const struct fp_splice_end *end) {
+  const struct tcp_sock *tp = (const struct tcp_sock *)end->sk;
   return BPF_CORE_READ(tp, copied_seq);
 }
 
-static __always_inline __u32 write_seq_of(const struct fp_splice_sock *record) {
-  const struct tcp_sock *tp = (const struct tcp_sock *)record->sk;
+static __always_inline __u32 write_seq_of(const struct fp_splice_end *end) {
+  const struct tcp_sock *tp = (const struct tcp_sock *)end->sk;
   return BPF_CORE_READ(tp, write_seq);
 }
 
-static __always_inline __u8 shut_of(const struct fp_splice_sock *record) {
-  const struct sock *sk = sock_of(record);
+static __always_inline __u8 shut_of(const struct fp_splice_end *end) {
+  const struct sock *sk = sock_of(end);
   return BPF_CORE_READ(sk, sk_shutdown);
 }
 
 // Asked after what was read of it, so that the answer holds for that.
-static __always_inline int is_still(const struct fp_splice_sock *record, __u64 cookie) {
-  return cookie_of(sock_of(record)) == cookie;
-}
+static __always_inline int is_still(const struct fp_splice_end *end) { return cookie_of(sock_of(end)) == end->cookie; }
 
-// What the kernel knows of the ends that redirected bytes would not serve.
-static __always_inline __u32 against_ends(const struct sock *self, const struct fp_splice_sock *reader) {
-  unsigned long zero_copy = 1UL << bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY);
-  if (self->__sk_common.skc_flags & zero_copy) return FP_SPLICE_PASS_SENDER;
-  if (reader->own) return FP_SPLICE_REASON_COUNT;
-  const struct sock *sk = sock_of(reader);
-  if (BPF_CORE_READ(sk, sk_rcvlowat) > 1) return FP_SPLICE_PASS_READER;
-  if (blocks((const struct file *)reader->file)) return FP_SPLICE_PASS_READER;
-  return FP_SPLICE_REASON_COUNT;
-}
-
-// Whether `size` more bytes may wait at the reader.
-static __always_inline __u32 against_memory(const struct fp_splice_sock *reader, __u32 size) {
-  if (size > splice_budget) return FP_SPLICE_DEMOTED_SLOW;
-  __u32 unread = unread_of(sock_of(reader), (const struct sk_psock *)reader->psock);
-  if (unread > splice_budget - size) return FP_SPLICE_DEMOTED_SLOW;
-  if (under((const unsigned long *)reader->pressure)) return FP_SPLICE_DEMOTED_MEMORY;
-  return FP_SPLICE_REASON_COUNT;
-}
-
-static __always_inline __u32 choose_hop(const struct fp_splice_sock *self, const struct fp_splice_sock *peer,
-                                        const struct tcp_sock *tp, __u32 size) {
-  __u32 copied_seq = copied_seq_of(peer);
-  __u8 shut = shut_of(peer);
-  if (!peer->member || !is_still(peer, self->peer)) return FP_SPLICE_PASS_NO_PEER;
+// The sender's own connection: alive, and all that TCP ever got was read by the other end.
+static __always_inline __u32 against_near(const struct fp_splice_route *route, __u32 write_seq) {
+  __u32 copied_seq = copied_seq_of(&route->near);
+  __u8 shut = shut_of(&route->near);
+  if (!is_still(&route->near)) return FP_SPLICE_PASS_NO_PEER;
+  // A daemon that has closed, or died, has shut both; from then on TCP answers as it would have.
   if (shut & KERNEL_RCV_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
-  if (copied_seq != tp->write_seq) return FP_SPLICE_PASS_UNREAD_TCP;
-  __u32 reason = against_ends(&tp->inet_conn.icsk_inet.sk, peer);
-  if (reason != FP_SPLICE_REASON_COUNT) return reason;
-  if (splice_bulk && self->since_turn + size > splice_bulk) return FP_SPLICE_DEMOTED_BULK;
-  reason = against_memory(peer, size);
-  return reason != FP_SPLICE_REASON_COUNT ? reason : FP_SPLICE_REDIRECTED_HOP;
+  return copied_seq == write_seq ? FP_SPLICE_REASON_COUNT : FP_SPLICE_PASS_UNREAD_TCP;
 }
 
-// What speaks against handing over to the far app: its connection with the daemon is shut, or still carries bytes.
-static __always_inline __u32 against_far(const struct fp_splice_sock *far, __u64 far_cookie,
-                                         const struct fp_splice_sock *far_daemon) {
-  __u32 written = write_seq_of(far_daemon);
-  __u32 copied = copied_seq_of(far);
-  __u8 far_shut = shut_of(far), daemon_shut = shut_of(far_daemon);
-  if (!far->member || !is_still(far, far_cookie)) return FP_SPLICE_PASS_NO_PEER;
-  if (!is_still(far_daemon, far->peer)) return FP_SPLICE_PASS_NO_PEER;
+// The far app's connection with the daemon is shut, or still carries bytes to it.
+static __always_inline __u32 against_far(const struct fp_splice_route *route) {
+  __u32 written = write_seq_of(&route->far_daemon);
+  __u32 copied = copied_seq_of(&route->target);
+  __u8 far_shut = shut_of(&route->target), daemon_shut = shut_of(&route->far_daemon);
+  if (!is_still(&route->target) || !is_still(&route->far_daemon)) return FP_SPLICE_PASS_NO_PEER;
   if (far_shut & KERNEL_RCV_SHUTDOWN || daemon_shut & KERNEL_SEND_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
   return written == copied ? FP_SPLICE_REASON_COUNT : FP_SPLICE_PASS_TO_APP;
 }
 
-// near: the daemon's end of the sender's connection.
-static __always_inline __u32 choose_joined(const struct fp_splice_sock *self, const struct fp_splice_sock *near_end,
-                                           const struct fp_splice_route *route, __u64 forwarded,
-                                           const struct tcp_sock *tp, __u32 size) {
-  const struct fp_splice_sock *far = bpf_map_lookup_elem(&splice_socks, &route->target);
-  if (!far) return FP_SPLICE_PASS_NO_PEER;
-  const struct fp_splice_sock *far_daemon = bpf_map_lookup_elem(&splice_socks, &far->peer);
-  if (!far_daemon) return FP_SPLICE_PASS_NO_PEER;
+// What the kernel knows of sender and reader that redirected bytes would not serve.
+static __always_inline __u32 against_habits(const struct sock *sender, const struct fp_splice_route *route) {
+  unsigned long zero_copy = 1UL << bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY);
+  if (sender->__sk_common.skc_flags & zero_copy) return FP_SPLICE_PASS_SENDER;
+  if (route->own_target) return FP_SPLICE_REASON_COUNT;
+  const struct sock *reader = sock_of(&route->target);
+  if (BPF_CORE_READ(reader, sk_rcvlowat) > 1) return FP_SPLICE_PASS_READER;
+  if (blocks((const struct file *)route->file)) return FP_SPLICE_PASS_READER;
+  return FP_SPLICE_REASON_COUNT;
+}
+
+// Whether `size` more bytes may wait at the reader.
+static __always_inline __u32 against_memory(const struct fp_splice_route *route, __u32 size) {
+  if (size > splice_budget) return FP_SPLICE_DEMOTED_SLOW;
+  __u32 unread = unread_of(sock_of(&route->target), (const struct sk_psock *)route->psock);
+  if (unread > splice_budget - size) return FP_SPLICE_DEMOTED_SLOW;
+  if (under((const unsigned long *)route->pressure)) return FP_SPLICE_DEMOTED_MEMORY;
+  return FP_SPLICE_REASON_COUNT;
+}
+
+// `forwarded`: of a joined one, the bytes of this direction that the daemon says to have handed on.
+static __always_inline __u32 choose_path(const struct fp_splice_sock *self, const struct fp_splice_route *route,
+                                         __u64 forwarded, const struct tcp_sock *tp, __u32 size) {
+  const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
   __u32 write_seq = tp->write_seq;
-  __u32 copied_seq = copied_seq_of(near_end);
-  __u8 shut = shut_of(near_end);
-  if (!is_still(near_end, self->peer)) return FP_SPLICE_PASS_NO_PEER;
-  // A daemon that has closed, or died, has shut both; from then on TCP answers as it would have.
-  if (shut & KERNEL_RCV_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
-  if (copied_seq != write_seq) return FP_SPLICE_PASS_UNREAD_TCP;
-  // Less than 4 GiB can be on the way, so the low halves tell.
-  if (write_seq - self->base_seq + (__u32)self->hop_bytes != (__u32)forwarded) return FP_SPLICE_PASS_IN_DAEMON;
-  __u32 reason = against_far(far, route->target, far_daemon);
-  if (reason == FP_SPLICE_REASON_COUNT) reason = against_ends(&tp->inet_conn.icsk_inet.sk, far);
-  if (reason == FP_SPLICE_REASON_COUNT) reason = against_memory(far, size);
-  return reason != FP_SPLICE_REASON_COUNT ? reason : FP_SPLICE_REDIRECTED_JOINED;
+  __u32 reason;
+  if (sk->sk_shutdown & KERNEL_SEND_SHUTDOWN) return FP_SPLICE_PASS_SHUT;
+  reason = against_near(route, write_seq);
+  if (reason != FP_SPLICE_REASON_COUNT) return reason;
+  if (route->kind == FP_SPLICE_JOINED) {
+    // Less than 4 GiB can be on the way, so the low halves tell.
+    if (write_seq - self->base_seq + (__u32)self->hop_bytes != (__u32)forwarded) return FP_SPLICE_PASS_IN_DAEMON;
+    reason = against_far(route);
+    if (reason != FP_SPLICE_REASON_COUNT) return reason;
+  } else if (splice_bulk && self->since_turn + size > splice_bulk) {
+    return FP_SPLICE_DEMOTED_BULK;
+  }
+  reason = against_habits(sk, route);
+  if (reason == FP_SPLICE_REASON_COUNT) reason = against_memory(route, size);
+  if (reason != FP_SPLICE_REASON_COUNT) return reason;
+  return route->kind == FP_SPLICE_JOINED ? FP_SPLICE_REDIRECTED_JOINED : FP_SPLICE_REDIRECTED_HOP;
 }

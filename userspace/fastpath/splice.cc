@@ -181,7 +181,7 @@ std::vector<SpliceMember> Splice::members() const {
     member.joined_bytes = sock.joined_bytes;
     fp_splice_route route{};
     member.offered = bpf_map_lookup_elem(routes, &cookie, &route) == 0;
-    if (member.offered && route.kind == FP_SPLICE_JOINED) member.far_cookie = route.target;
+    if (member.offered && route.kind == FP_SPLICE_JOINED) member.far_cookie = route.target.cookie;
     out.push_back(std::move(member));
   }
   return out;

@@ -44,6 +44,17 @@ Error switched_off() {
   return Error{ErrorCode::kUnsupported, Side::kInternal, 0, "not short-circuited: a probe of this kernel failed"};
 }
 
+fp_splice_route route_to(uint64_t cookie, const fp_splice_sock& reader) {
+  fp_splice_route route{};
+  route.kind = FP_SPLICE_HOP;
+  route.target = {reader.sk, cookie};
+  route.psock = reader.psock;
+  route.file = reader.file;
+  route.pressure = reader.pressure;
+  route.own_target = reader.own;
+  return route;
+}
+
 size_t index_of(SpliceDirection direction) { return static_cast<size_t>(direction); }
 
 }  // namespace
@@ -132,23 +143,30 @@ SpliceOffers::~SpliceOffers() {
   if (cells_ != nullptr) munmap(cells_, cells_size_bytes_);
 }
 
+bool SpliceOffers::Ends::v4() const { return own_record.tuple.family == AF_INET; }
+
+Result<fp_splice_sock> SpliceOffers::record_of(uint64_t cookie) const {
+  fp_splice_sock record{};
+  if (bpf_map_lookup_elem(socks_map_, &cookie, &record) != 0) {
+    return refusal(ErrorCode::kNotFound, FP_SPLICE_ADMISSION_UNKNOWN);
+  }
+  return record;
+}
+
 Result<SpliceOffers::Ends> SpliceOffers::ends_of(int fd) const {
   Ends ends;
   socklen_t size = sizeof ends.own;
   if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &ends.own, &size) != 0) {
     return Error::from_errno(errno, "asking for a socket's cookie");
   }
-  fp_splice_sock sock{};
-  if (bpf_map_lookup_elem(socks_map_, &ends.own, &sock) != 0 || sock.peer == 0) {
-    return refusal(ErrorCode::kNotFound, FP_SPLICE_ADMISSION_UNKNOWN);
-  }
-  ends.app = sock.peer;
-  ends.v4 = sock.tuple.family == AF_INET;
+  Result<fp_splice_sock> record = record_of(ends.own);
+  if (!record) return record.error();
+  ends.own_record = *record;
+  ends.app = record->peer;
   return ends;
 }
 
-// Makes the socket of that cookie a member.
-Result<void> SpliceOffers::admit(uint64_t cookie, bool own) const {
+Result<void> SpliceOffers::admit(uint64_t cookie, bool own, fp_splice_sock& record) const {
   fp_splice_admission ask{};
   ask.cookie = cookie;
   ask.own = own ? 1 : 0;
@@ -156,12 +174,13 @@ Result<void> SpliceOffers::admit(uint64_t cookie, bool own) const {
   if (bpf_prog_test_run_opts(admit_program_, &run) != 0) {
     return Error::from_errno(errno, "running the BPF program splice_admit");
   }
-  switch (run.retval) {
-    case FP_SPLICE_ADMISSION_DONE: return {};
-    case FP_SPLICE_ADMISSION_UNKNOWN: return refusal(ErrorCode::kNotFound, run.retval);
-    case FP_SPLICE_ADMISSION_NOT_ACCEPTED: return refusal(ErrorCode::kUnreachable, run.retval);
-    default: return refusal(ErrorCode::kUnsupported, run.retval);
-  }
+  if (run.retval == FP_SPLICE_ADMISSION_NOT_ACCEPTED) return refusal(ErrorCode::kUnreachable, run.retval);
+  if (run.retval == FP_SPLICE_ADMISSION_UNKNOWN) return refusal(ErrorCode::kNotFound, run.retval);
+  if (run.retval != FP_SPLICE_ADMISSION_DONE) return refusal(ErrorCode::kUnsupported, run.retval);
+  Result<fp_splice_sock> admitted = record_of(cookie);
+  if (!admitted) return admitted.error();
+  record = *admitted;
+  return {};
 }
 
 // A route of a socket that closes at the same moment would stay behind. Its record goes first, so look after.
@@ -169,10 +188,9 @@ Result<void> SpliceOffers::route(uint64_t from, const fp_splice_route& route) co
   if (bpf_map_update_elem(routes_map_, &from, &route, BPF_ANY) != 0) {
     return Error::from_errno(errno, "offering a connection to the short-circuit");
   }
-  fp_splice_sock sock{};
-  if (bpf_map_lookup_elem(socks_map_, &from, &sock) == 0) return {};
+  if (record_of(from).ok()) return {};
   unroute(from);
-  return Error{ErrorCode::kClosed, Side::kInternal, 0, "the connection has closed"};
+  return Error{ErrorCode::kClosed, Side::kInternal, 0, "not short-circuited: the connection has closed"};
 }
 
 void SpliceOffers::unroute(uint64_t from) const { bpf_map_delete_elem(routes_map_, &from); }
@@ -192,18 +210,19 @@ uint32_t SpliceOffers::take_cell(uint32_t at) {
 }
 
 Result<HopOffer> SpliceOffers::offer_hop(int fd) const {
-  Result<Ends> ends = ends_of(fd);
-  if (!ends) return ends.error();
-  if (!(ends->v4 ? pieces_.hop_v4 : pieces_.hop_v6)) return switched_off();
-  if (Result<void> admitted = admit(ends->app, false); !admitted) return admitted.error();
-  if (Result<void> admitted = admit(ends->own, true); !admitted) return admitted.error();
-  HopOffer offer(this, ends->own, ends->app);
-  fp_splice_route way{};
-  way.kind = FP_SPLICE_HOP;
-  way.target = ends->app;
-  if (Result<void> routed = route(ends->own, way); !routed) return routed.error();
-  way.target = ends->own;
-  if (Result<void> routed = route(ends->app, way); !routed) return routed.error();
+  Result<Ends> found = ends_of(fd);
+  if (!found) return found.error();
+  Ends& ends = *found;
+  if (!(ends.v4() ? pieces_.hop_v4 : pieces_.hop_v6)) return switched_off();
+  if (Result<void> admitted = admit(ends.app, false, ends.app_record); !admitted) return admitted.error();
+  if (Result<void> admitted = admit(ends.own, true, ends.own_record); !admitted) return admitted.error();
+  HopOffer offer(this, ends.own, ends.app);
+  fp_splice_route to_app = route_to(ends.app, ends.app_record);
+  to_app.near = to_app.target;
+  if (Result<void> routed = route(ends.own, to_app); !routed) return routed.error();
+  fp_splice_route to_us = route_to(ends.own, ends.own_record);
+  to_us.near = to_us.target;
+  if (Result<void> routed = route(ends.app, to_us); !routed) return routed.error();
   return offer;
 }
 
@@ -216,11 +235,10 @@ Result<JoinedPair> SpliceOffers::join(int downstream_fd, int upstream_fd, uint64
   if (down->app == up->own || down->app == up->app) {
     return Error{ErrorCode::kInvalidArgument, Side::kInternal, 0, "the daemon is connected with itself"};
   }
-  for (const Ends& ends : {*down, *up}) {
-    if (!(ends.v4 ? pieces_.joined_v4 : pieces_.joined_v6)) return switched_off();
+  for (Ends* ends : {&*down, &*up}) {
+    if (!(ends->v4() ? pieces_.joined_v4 : pieces_.joined_v6)) return switched_off();
+    if (Result<void> admitted = admit(ends->app, false, ends->app_record); !admitted) return admitted.error();
   }
-  if (Result<void> admitted = admit(down->app, false); !admitted) return admitted.error();
-  if (Result<void> admitted = admit(up->app, false); !admitted) return admitted.error();
   if (free_cells_.empty()) {
     return Error{ErrorCode::kResourceExhausted, Side::kInternal, 0, "no cell is free for another joined pair"};
   }
@@ -233,15 +251,18 @@ Result<JoinedPair> SpliceOffers::join(int downstream_fd, int upstream_fd, uint64
   const uint32_t generation = take_cell(pair.cell_);
   pair.report(SpliceDirection::kFromDownstream, from_downstream_bytes);
   pair.report(SpliceDirection::kFromUpstream, from_upstream_bytes);
-  fp_splice_route way{};
-  way.kind = FP_SPLICE_JOINED;
-  way.pair = pair.cell_;
-  way.generation = generation;
-  way.target = up->app;
-  if (Result<void> routed = route(down->app, way); !routed) return routed.error();
-  way.direction = 1;
-  way.target = down->app;
-  if (Result<void> routed = route(up->app, way); !routed) return routed.error();
+  for (const bool from_downstream : {true, false}) {
+    const Ends& sender = from_downstream ? *down : *up;
+    const Ends& reader = from_downstream ? *up : *down;
+    fp_splice_route way = route_to(reader.app, reader.app_record);
+    way.kind = FP_SPLICE_JOINED;
+    way.near = {sender.own_record.sk, sender.own};
+    way.far_daemon = {reader.own_record.sk, reader.own};
+    way.pair = pair.cell_;
+    way.direction = from_downstream ? 0 : 1;
+    way.generation = generation;
+    if (Result<void> routed = route(sender.app, way); !routed) return routed.error();
+  }
   return pair;
 }
 

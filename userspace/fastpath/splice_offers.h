@@ -92,14 +92,17 @@ class SpliceOffers {
  private:
   friend class HopOffer;
   friend class JoinedPair;
+  // A connection's two ends, as their records have them.
   struct Ends {
-    uint64_t own = 0;
-    uint64_t app = 0;
-    bool v4 = false;
+    uint64_t own = 0, app = 0;  // cookies
+    fp_splice_sock own_record{}, app_record{};
+    bool v4() const;
   };
   SpliceOffers() = default;
   base::Result<Ends> ends_of(int fd) const;
-  base::Result<void> admit(uint64_t cookie, bool own) const;
+  base::Result<fp_splice_sock> record_of(uint64_t cookie) const;
+  // Makes the socket a member and reads its record again.
+  base::Result<void> admit(uint64_t cookie, bool own, fp_splice_sock& record) const;
   base::Result<void> route(uint64_t from, const fp_splice_route& route) const;
   void unroute(uint64_t from) const;
   uint32_t take_cell(uint32_t at);
