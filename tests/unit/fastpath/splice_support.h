@@ -34,6 +34,8 @@ class SpliceBench {
 
   Splice& splice() { return *splice_; }
   SpliceOffers& offers() { return *offers_; }
+  // The bench lets go of it; offers stay good while it lives.
+  Splice take_splice() { return std::move(*splice_); }
   uint64_t count(std::string_view reason) const;  // messages
   net::Address address() const { return local_of(listener_.get()); }  // opted in
   Fd accept() const { return accept_one(listener_.get()); }
