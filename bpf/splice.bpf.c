@@ -88,7 +88,7 @@ static __always_inline void enter(struct bpf_sock_ops *ctx, int active) {
   struct bpf_sock *sk = ctx->sk;
   if (!sk) return;
   const struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-  if (!tp) return;
+  if (!tp || is_subflow(tp)) return;
   __u64 cookie = bpf_get_socket_cookie(ctx);
   record.sk = (__u64)tp;
   record.base_seq = tp->write_seq;

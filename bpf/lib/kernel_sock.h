@@ -61,6 +61,7 @@ struct tcp_sock {
   struct inet_connection_sock inet_conn;
   __u32 copied_seq;
   __u32 write_seq;
+  _Bool is_mptcp;  // with CONFIG_MPTCP
 };
 
 struct sk_psock {
@@ -79,6 +80,11 @@ enum sock_flags { SOCK_ZEROCOPY = 0 };  // the running kernel's value is put in
 
 static __always_inline __u64 cookie_of(const struct sock *sk) {
   return (__u64)BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+}
+
+// Subflows of MPTCP have crashed kernels as members (6.1.155); later ones refuse them.
+static __always_inline int is_subflow(const struct tcp_sock *tp) {
+  return bpf_core_field_exists(tp->is_mptcp) && BPF_CORE_READ(tp, is_mptcp);
 }
 
 static __always_inline const struct sk_psock *psock_of(const struct sock *sk) {

@@ -12,7 +12,7 @@
 
 namespace millrace::fastpath {
 
-// The short-circuit as the probes allow it; none, and `off` says why, if they leave nothing or the programs do not load.
+// The short-circuit as the probes allow it; none, and `off` says why, if they leave nothing or programs do not load.
 struct ProvenSplice {
   ProbeReport report;
   std::optional<Splice> splice;
@@ -21,7 +21,7 @@ struct ProvenSplice {
 // Runs the probes, starts with the pieces that passed (and that `options` wants), and logs one line if anything is off.
 ProvenSplice start_proven_splice(SpliceOptions options);
 
-// One line for each probe: "passed hop_v4.transfer", "limited limit.splice_read: splice(2) does not see ...".
+// One line for each probe: "passed hop_v4.transfer", "limited limit.splice_read: splice(2) does not ...".
 std::string to_text(const ProbeReport& report);
 // What is off and why, each reason that counted, each joined pair, each member and why its last message went as it did.
 std::string to_text(const ProvenSplice& proven);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/capability.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -355,6 +356,22 @@ TEST(SpliceFamilies, TakesAMappedAddressForTheIpv4OneThatItIs) {
   ASSERT_TRUE(send_text(daemon.get(), "answer"));
   EXPECT_EQ(receive(app.get()), "answer");
   EXPECT_EQ(bench.count("redirected_hop"), 2u);
+}
+
+TEST(SpliceFamilies, LeavesMptcpAlone) {
+  MILLRACE_NEEDS_BPF();
+  SpliceBench bench("127.0.0.1");
+  const Fd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
+  if (!listener) GTEST_SKIP() << "no MPTCP";
+  ASSERT_EQ(listen(listener.get(), 8), 0);  // picks a port
+  const net::Address at = testing::address("127.0.0.1", testing::local_of(listener.get()).port());
+  ASSERT_TRUE(bench.splice().set_services({at}).ok());
+  const Fd app(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
+  ASSERT_EQ(testing::dial(app.get(), at), "ok");
+  const Fd accepted = testing::accept_one(listener.get());
+  ASSERT_TRUE(send_text(app.get(), "question"));
+  EXPECT_EQ(receive(accepted.get()), "question");
+  EXPECT_EQ(bench.count("record_added"), 0u);
 }
 
 TEST(SpliceFamilies, TakesAnyAddressForEveryOneOfThisHost) {
