@@ -1,13 +1,14 @@
-// The short-circuit of local connections: programs, membership and what is known about it. Sockets of connections to a
-// listed service become members when they are established; a member passes everything to TCP until a worker's
-// SpliceOffers offers its connection (fastpath/splice_offers.h). The rule by which messages then choose their path, and
-// why it keeps every byte in order, is in bpf/lib/splice_path.h.
+// The short-circuit of local connections: programs, and what is known of connections. Both ends of a connection to a
+// listed service are noted when it is established; they become members, whose messages can be handed over, when a
+// worker's SpliceOffers offers their connection (fastpath/splice_offers.h). The rule by which messages then choose
+// their path, and why it keeps every byte in order, is in bpf/lib/splice_path.h; why so late, in bpf/README.md.
 //
-// Opting a service in is the operator's word that its apps use plain send and recv: what the kernel does not bring to
-// redirected bytes (probes.h lists it by name: splice(2), MSG_WAITALL, MSG_TRUNC, MSG_OOB, ...) they must not use.
+// Listing a service is the operator's word that its apps use plain send and recv: what the kernel does not bring to
+// redirected bytes (probes.h tries it by name: splice(2), MSG_TRUNC, MSG_OOB) they must not use. Blocking sockets are
+// recognised and left alone.
 //
-// Nothing is pinned. When the daemon goes, no further socket becomes a member, and a message whose daemon's end has
-// closed passes to TCP. Main thread; the maps' descriptors serve any thread.
+// Nothing is pinned. When the daemon goes, no further socket is noted, and a message whose daemon's end has closed
+// passes to TCP. Main thread; the maps' descriptors serve any thread.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -49,7 +50,7 @@ struct SpliceCount {
   uint64_t bytes = 0;
 };
 
-// A member, for status pages.
+// One end of a noted connection, for status pages.
 struct SpliceMember {
   uint64_t cookie = 0;
   uint64_t peer_cookie = 0;  // 0: unknown
@@ -67,12 +68,13 @@ class Splice {
   static base::Result<Splice> start(const SpliceOptions& options);
   Splice(Splice&&) noexcept;
   Splice& operator=(Splice&&) noexcept;
-  // Detaches. Members stay members and pass everything.
+  // Detaches. Members stay members until they close, and pass everything.
   ~Splice();
 
-  // Connections of processes in this cgroup and below may become members from now on.
+  // Connections are noted if the sockets of both ends were made in this cgroup or below (accepted ones count as their
+  // listener): the daemon's and the apps' have to be covered, so the root is the usual place.
   base::Result<void> attach(const Place& cgroup);
-  // Replaces the list of addresses, in this process's network namespace, whose connections become members. The address
+  // Replaces the list of addresses, in this process's network namespace, whose connections are noted. The address
   // is the one that clients dial; "any" stands for every address of this host.
   base::Result<void> set_services(const std::vector<net::Address>& services);
   // Off: every message passes, also of connections that were offered.
