@@ -8,8 +8,8 @@
 // far from that side are done and nothing of them is in a buffer of ours. Reporting late costs speed, reporting bytes
 // that are still ours would break their order.
 //
-// A worker owns its SpliceOffers and uses it on its thread; offers point to it and die before it. Cells of the pairs' array are divided
-// between workers, so there is no lock.
+// A worker owns its SpliceOffers and uses it on its thread; offers point to it and die before it. Cells of the pairs'
+// array are divided between workers, so there is no lock.
 #pragma once
 #include <cstdint>
 #include <utility>
