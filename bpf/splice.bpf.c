@@ -1,0 +1,260 @@
+// Short-circuit of local connections. sockops notes both ends of connections to opted-in services at ESTABLISHED;
+// splice_admit, run by the daemon when it offers a connection, makes an end a member of the sockhash; sk_msg hands
+// members' messages over. The rule by which a message chooses its path is in lib/splice_path.h.
+//
+// Sockets do not become members when they are established, as usual, because membership alone changes what a blocking
+// reader sees: tcp_bpf_recvmsg() waits once, and any wake-up without data (a reset, space for another thread's send)
+// makes recv() on a blocking socket fail with EAGAIN (read in 6.12.117, seen on 6.18.44). By the time of the offer it
+// is known that the app's socket does not block.
+#include "lib/addr.h"
+#include "lib/splice_path.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+static __always_inline int is_loopback(const struct fp_addr *addr) {
+  if (addr_is_v4(addr)) return (bpf_ntohl(addr->w[3]) >> 24) == 127;
+  return addr->w[0] == 0 && addr->w[1] == 0 && addr->w[2] == 0 && addr->w[3] == bpf_htonl(1);
+}
+
+static __always_inline int same_addr(const struct fp_addr *a, const struct fp_addr *b) {
+  return a->w[0] == b->w[0] && a->w[1] == b->w[1] && a->w[2] == b->w[2] && a->w[3] == b->w[3];
+}
+
+static __always_inline int tuple_of(struct bpf_sock_ops *ctx, struct fp_splice_tuple *tuple) {
+  __builtin_memset(tuple, 0, sizeof *tuple);
+  tuple->netns = bpf_get_netns_cookie(ctx);
+  if (ctx->family == FP_AF_INET) {
+    addr_set_v4(&tuple->local, ctx->local_ip4);
+    addr_set_v4(&tuple->remote, ctx->remote_ip4);
+  } else if (ctx->family == FP_AF_INET6) {
+    tuple->local.w[0] = ctx->local_ip6[0];
+    tuple->local.w[1] = ctx->local_ip6[1];
+    tuple->local.w[2] = ctx->local_ip6[2];
+    tuple->local.w[3] = ctx->local_ip6[3];
+    tuple->remote.w[0] = ctx->remote_ip6[0];
+    tuple->remote.w[1] = ctx->remote_ip6[1];
+    tuple->remote.w[2] = ctx->remote_ip6[2];
+    tuple->remote.w[3] = ctx->remote_ip6[3];
+  } else {
+    return 0;
+  }
+  tuple->local_port = bpf_htons((__u16)ctx->local_port);
+  tuple->remote_port = bpf_htons((__u16)bpf_ntohl(ctx->remote_port));
+  tuple->family = addr_is_v4(&tuple->remote) ? FP_AF_INET : FP_AF_INET6;
+  return 1;
+}
+
+static __always_inline struct fp_splice_tuple reversed(const struct fp_splice_tuple *tuple) {
+  struct fp_splice_tuple out = {
+      .netns = tuple->netns,
+      .local = tuple->remote,
+      .remote = tuple->local,
+      .local_port = tuple->remote_port,
+      .remote_port = tuple->local_port,
+      .family = tuple->family,
+  };
+  return out;
+}
+
+static __always_inline int opted_in(const struct fp_splice_tuple *tuple, int active) {
+  struct fp_splice_service service = {
+      .netns = tuple->netns,
+      .addr = active ? tuple->remote : tuple->local,
+      .port = active ? tuple->remote_port : tuple->local_port,
+  };
+  if (bpf_map_lookup_elem(&splice_services, &service)) return 1;
+  if (!is_loopback(&tuple->remote) && !same_addr(&tuple->remote, &tuple->local)) return 0;
+  __builtin_memset(&service.addr, 0, sizeof service.addr);
+  return bpf_map_lookup_elem(&splice_services, &service) != NULL;
+}
+
+// The accepted end knows the other one, which was noted before the last segment of the handshake was sent.
+static __always_inline int meet(struct fp_splice_sock *record, __u64 cookie) {
+  struct fp_splice_tuple other = reversed(&record->tuple);
+  const __u64 *dialler = bpf_map_lookup_elem(&splice_dialling, &other);
+  if (!dialler) return 0;
+  record->peer = *dialler;
+  bpf_map_delete_elem(&splice_dialling, &other);
+  struct fp_splice_sock *peer = bpf_map_lookup_elem(&splice_socks, &record->peer);
+  if (!peer) return 0;
+  peer->peer = cookie;
+  return 1;
+}
+
+static __always_inline void enter(struct bpf_sock_ops *ctx, int active) {
+  struct fp_splice_sock record = {};
+  if (!tuple_of(ctx, &record.tuple)) return;
+  if (!opted_in(&record.tuple, active)) return;
+  struct bpf_sock *sk = ctx->sk;
+  if (!sk) return;
+  const struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp || is_subflow(tp)) return;
+  __u64 cookie = bpf_get_socket_cookie(ctx);
+  record.sk = (__u64)tp;
+  record.base_seq = tp->write_seq;
+  record.active = active;
+  record.path = FP_SPLICE_REASON_COUNT;
+  if (!active && !meet(&record, cookie)) return;
+  if (bpf_map_update_elem(&splice_socks, &cookie, &record, BPF_ANY) != 0) {
+    splice_count(FP_SPLICE_RECORD_REFUSED, 0);
+    return;
+  }
+  if (active) bpf_map_update_elem(&splice_dialling, &record.tuple, &cookie, BPF_ANY);
+  bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+  splice_count(FP_SPLICE_RECORD_ADDED, 0);
+}
+
+// TCP answers a close over unread bytes with RST; the kernel does not for redirected ones. They are still charged to
+// the socket here, and what was in TCP's queue is not any more, so the daemon can be told. sock_map_close() takes the
+// psock away first: with it there, the socket was only shut and can still be read.
+static __always_inline void note_lost(const struct sock *sk, __u64 cookie) {
+  if (sk->sk_shutdown != (KERNEL_RCV_SHUTDOWN | KERNEL_SEND_SHUTDOWN) || psock_of(sk) != NULL) return;
+  int unread = sk->sk_backlog.rmem_alloc.counter;
+  if (unread <= 0) return;
+  const struct fp_splice_route *route = bpf_map_lookup_elem(&splice_routes, &cookie);
+  if (!route || route->kind != FP_SPLICE_JOINED) return;
+  __u32 at = route->pair;
+  struct fp_splice_pair *pair = bpf_map_lookup_elem(&splice_pairs, &at);
+  if (pair && pair->generation == route->generation) pair->lost_at_close[(route->direction ^ 1) & 1] = unread;
+}
+
+static __always_inline void state_changed(struct bpf_sock_ops *ctx) {
+  __u64 cookie = bpf_get_socket_cookie(ctx);
+  struct bpf_sock *sk = ctx->sk;
+  const struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+  if (tp) note_lost(&tp->inet_conn.icsk_inet.sk, cookie);
+  if (ctx->args[1] != BPF_TCP_CLOSE) return;
+  // In this order: whoever adds a route looks for the record afterwards.
+  if (bpf_map_delete_elem(&splice_socks, &cookie) == 0) splice_count(FP_SPLICE_RECORD_LEFT, 0);
+  bpf_map_delete_elem(&splice_routes, &cookie);
+}
+
+SEC("sockops")
+int splice_sockops(struct bpf_sock_ops *ctx) {
+  switch (ctx->op) {
+    case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB: enter(ctx, 1); break;
+    case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB: enter(ctx, 0); break;
+    case BPF_SOCK_OPS_STATE_CB: state_changed(ctx); break;
+  }
+  return 1;
+}
+
+// The socket of a record, as the kernel's tables know it now. To be released.
+static __always_inline struct bpf_sock *find(struct __sk_buff *skb, const struct fp_splice_tuple *of) {
+  struct bpf_sock_tuple tuple = {};
+  if (of->family == FP_AF_INET) {
+    tuple.ipv4.saddr = of->remote.w[3];
+    tuple.ipv4.daddr = of->local.w[3];
+    tuple.ipv4.sport = of->remote_port;
+    tuple.ipv4.dport = of->local_port;
+    return bpf_sk_lookup_tcp(skb, &tuple, sizeof tuple.ipv4, BPF_F_CURRENT_NETNS, 0);
+  }
+  __builtin_memcpy(tuple.ipv6.saddr, &of->remote, sizeof of->remote);
+  __builtin_memcpy(tuple.ipv6.daddr, &of->local, sizeof of->local);
+  tuple.ipv6.sport = of->remote_port;
+  tuple.ipv6.dport = of->local_port;
+  return bpf_sk_lookup_tcp(skb, &tuple, sizeof tuple.ipv6, BPF_F_CURRENT_NETNS, 0);
+}
+
+static __always_inline __u32 admit(struct fp_splice_sock *record, __u64 cookie, struct bpf_sock *sk, __u32 own) {
+  const struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp || (__u64)tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter != cookie) {
+    return FP_SPLICE_ADMISSION_UNKNOWN;
+  }
+  const struct sock *raw = (const struct sock *)record->sk;
+  const struct file *file = file_of(raw);
+  if (!own && file == NULL) return FP_SPLICE_ADMISSION_NOT_ACCEPTED;
+  if (!own && blocks(file)) return FP_SPLICE_ADMISSION_BLOCKING;
+  if (bpf_map_update_elem(&splice_members, &cookie, sk, BPF_ANY) != 0) return FP_SPLICE_ADMISSION_REFUSED;
+  record->file = (__u64)file;
+  record->psock = (__u64)psock_of(raw);
+  record->pressure = (__u64)pressure_of(raw);
+  record->own = own;
+  record->member = 1;
+  return FP_SPLICE_ADMISSION_DONE;
+}
+
+static __always_inline void count_admission(__u32 result) {
+  if (result == FP_SPLICE_ADMISSION_DONE) splice_count(FP_SPLICE_MEMBER_ADDED, 0);
+  if (result == FP_SPLICE_ADMISSION_NOT_ACCEPTED) splice_count(FP_SPLICE_MEMBER_NOT_YET, 0);
+  if (result == FP_SPLICE_ADMISSION_BLOCKING) splice_count(FP_SPLICE_MEMBER_BLOCKING, 0);
+  if (result == FP_SPLICE_ADMISSION_REFUSED) splice_count(FP_SPLICE_MEMBER_REFUSED, 0);
+}
+
+SEC("tc")
+int splice_admit(struct __sk_buff *skb) {
+  const struct fp_splice_admission *ask = (const void *)(long)skb->data;
+  if ((const void *)(ask + 1) > (const void *)(long)skb->data_end) return FP_SPLICE_ADMISSION_UNKNOWN;
+  __u64 cookie = ask->cookie;
+  __u32 own = ask->own;
+  struct fp_splice_sock *record = bpf_map_lookup_elem(&splice_socks, &cookie);
+  if (!record) return FP_SPLICE_ADMISSION_UNKNOWN;
+  if (record->member) return FP_SPLICE_ADMISSION_DONE;
+  struct bpf_sock *sk = find(skb, &record->tuple);
+  if (!sk) return FP_SPLICE_ADMISSION_UNKNOWN;
+  __u32 result = admit(record, cookie, sk, own);
+  bpf_sk_release(sk);
+  count_admission(result);
+  return result;
+}
+
+static __always_inline __u32 choose(const struct fp_splice_sock *self, const struct fp_splice_route *route,
+                                    const struct fp_splice_pair *pair, const struct tcp_sock *tp, __u32 size) {
+  __u32 zero = 0;
+  __u64 forwarded = 0;
+  const struct fp_splice_control *control = bpf_map_lookup_elem(&splice_control, &zero);
+  if (!control || !control->enabled) return FP_SPLICE_PASS_OFF;
+  if (splice_bulk) {
+    struct fp_splice_sock *peer = bpf_map_lookup_elem(&splice_socks, &self->peer);
+    if (peer) peer->since_turn = 0;
+  }
+  if (route->kind == FP_SPLICE_JOINED) {
+    if (!pair) return FP_SPLICE_PASS_NOT_OFFERED;
+    forwarded = pair->forwarded[route->direction & 1];
+    if (pair->generation != route->generation) return FP_SPLICE_PASS_NOT_OFFERED;
+  }
+  return choose_path(self, route, forwarded, tp, size);
+}
+
+// A redirect that was chosen is asked for here. The program returns SK_PASS in any case: the kernel redirects if the
+// helper has set a target, and passes if it has not, so nothing is ever dropped.
+static __always_inline __u32 redirect(struct sk_msg_md *msg, struct fp_splice_sock *self,
+                                      const struct fp_splice_route *route, struct fp_splice_pair *pair, __u32 reason) {
+  __u32 size = msg->size;
+  __u64 target = route->target.cookie;
+  if (bpf_msg_redirect_hash(msg, &splice_members, &target, BPF_F_INGRESS) != SK_PASS) return FP_SPLICE_PASS_GONE;
+  if (reason == FP_SPLICE_REDIRECTED_HOP) {
+    self->hop_bytes += size;
+    self->since_turn += size;
+  } else if (pair) {
+    self->joined_bytes += size;
+    pair->redirected[route->direction & 1] += size;
+    pair->messages[route->direction & 1] += 1;
+  }
+  return reason;
+}
+
+SEC("sk_msg")
+int splice_msg(struct sk_msg_md *msg) {
+  struct bpf_sock *sk = msg->sk;
+  const struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+  if (!tp) return SK_PASS;
+  __u32 size = msg->size;
+  __u64 cookie = (__u64)tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter;
+  struct fp_splice_sock *self = bpf_map_lookup_elem(&splice_socks, &cookie);
+  if (!self) {
+    splice_count(FP_SPLICE_PASS_UNKNOWN, size);
+    return SK_PASS;
+  }
+  __u32 reason = FP_SPLICE_PASS_NOT_OFFERED;
+  const struct fp_splice_route *route = bpf_map_lookup_elem(&splice_routes, &cookie);
+  if (route) {
+    __u32 at = route->pair;
+    struct fp_splice_pair *pair = bpf_map_lookup_elem(&splice_pairs, &at);
+    reason = choose(self, route, pair, tp, size);
+    if (reason <= FP_SPLICE_REDIRECTED_JOINED) reason = redirect(msg, self, route, pair, reason);
+  }
+  self->path = reason;
+  splice_count(reason, size);
+  return SK_PASS;
+}

@@ -1,0 +1,269 @@
+#include "fastpath/splice_offers.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <string>
+
+#include "base/assert.h"
+#include "fastpath/splice.h"
+#include "skel/splice.skel.h"
+
+namespace millrace::fastpath {
+
+using base::Error;
+using base::ErrorCode;
+using base::Result;
+using base::Side;
+
+namespace {
+
+// The array's cells lie at multiples of eight bytes, and the mapping is a whole number of pages.
+size_t mapping_size() {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t size = sizeof(fp_splice_pair) * FP_SPLICE_PAIRS_MAX;
+  return (size + page - 1) / page * page;
+}
+static_assert(sizeof(fp_splice_pair) % 8 == 0);
+
+#define FP_SPLICE_ADMISSION_TEXT_(id, text) text,
+constexpr const char* kAdmissions[] = {FP_SPLICE_ADMISSIONS(FP_SPLICE_ADMISSION_TEXT_)};
+
+Error refusal(ErrorCode code, uint32_t answer) {
+  const char* why = answer < FP_SPLICE_ADMISSION_COUNT ? kAdmissions[answer] : "an answer that is none";
+  return Error{code, Side::kInternal, 0, std::string("not short-circuited: ") + why};
+}
+
+Error switched_off() {
+  return Error{ErrorCode::kUnsupported, Side::kInternal, 0, "not short-circuited: a probe of this kernel failed"};
+}
+
+fp_splice_route route_to(uint64_t cookie, const fp_splice_sock& reader) {
+  fp_splice_route route{};
+  route.kind = FP_SPLICE_HOP;
+  route.target = {reader.sk, cookie};
+  route.psock = reader.psock;
+  route.file = reader.file;
+  route.pressure = reader.pressure;
+  route.own_target = reader.own;
+  return route;
+}
+
+size_t index_of(SpliceDirection direction) { return static_cast<size_t>(direction); }
+
+}  // namespace
+
+HopOffer::HopOffer(HopOffer&& other) noexcept
+    : offers_(std::exchange(other.offers_, nullptr)), own_(other.own_), app_(other.app_) {}
+
+HopOffer& HopOffer::operator=(HopOffer&& other) noexcept {
+  if (this == &other) return *this;
+  withdraw();
+  offers_ = std::exchange(other.offers_, nullptr);
+  own_ = other.own_;
+  app_ = other.app_;
+  return *this;
+}
+
+void HopOffer::withdraw() {
+  if (offers_ == nullptr) return;
+  offers_->unroute(own_);
+  offers_->unroute(app_);
+  offers_ = nullptr;
+}
+
+JoinedPair::JoinedPair(JoinedPair&& other) noexcept { *this = std::move(other); }
+
+JoinedPair& JoinedPair::operator=(JoinedPair&& other) noexcept {
+  if (this == &other) return *this;
+  withdraw();
+  offers_ = std::exchange(other.offers_, nullptr);
+  cell_ = other.cell_;
+  downstream_app_ = other.downstream_app_;
+  upstream_app_ = other.upstream_app_;
+  return *this;
+}
+
+void JoinedPair::report(SpliceDirection direction, uint64_t handed_on_bytes) {
+  // After the sends that it speaks of: on every machine that Linux knows a system call orders them before this store.
+  offers_->cells_[cell_].forwarded[index_of(direction)] = handed_on_bytes;
+}
+
+JoinedPair::Traffic JoinedPair::traffic(SpliceDirection direction) const {
+  const fp_splice_pair& cell = offers_->cells_[cell_];
+  return {cell.redirected[index_of(direction)], cell.messages[index_of(direction)]};
+}
+
+bool JoinedPair::lost_at_close(SpliceDirection direction) const {
+  return offers_->cells_[cell_].lost_at_close[index_of(direction)] != 0;
+}
+
+void JoinedPair::withdraw() {
+  if (offers_ == nullptr) return;
+  offers_->unroute(downstream_app_);
+  offers_->unroute(upstream_app_);
+  offers_->free_cells_.push_back(cell_);
+  offers_ = nullptr;
+}
+
+Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, uint32_t count) {
+  MILLRACE_ASSERT(index < count);
+  splice_bpf* skeleton = splice.object_->get();
+  SpliceOffers out;
+  out.pieces_ = splice.pieces_;
+  out.socks_map_ = bpf_map__fd(skeleton->maps.splice_socks);
+  out.routes_map_ = bpf_map__fd(skeleton->maps.splice_routes);
+  out.admit_program_ = bpf_program__fd(skeleton->progs.splice_admit);
+  out.cells_size_bytes_ = mapping_size();
+  void* cells = mmap(nullptr, out.cells_size_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED,
+                     bpf_map__fd(skeleton->maps.splice_pairs), 0);
+  if (cells == MAP_FAILED) return bpf_failure(errno, "mapping the array of joined pairs");
+  out.cells_ = static_cast<fp_splice_pair*>(cells);
+  const uint32_t share = FP_SPLICE_PAIRS_MAX / count;
+  for (uint32_t cell = (index + 1) * share; cell > index * share; --cell) out.free_cells_.push_back(cell - 1);
+  return out;
+}
+
+SpliceOffers::SpliceOffers(SpliceOffers&& other) noexcept
+    : pieces_(other.pieces_),
+      socks_map_(other.socks_map_),
+      routes_map_(other.routes_map_),
+      admit_program_(other.admit_program_),
+      cells_(std::exchange(other.cells_, nullptr)),
+      cells_size_bytes_(other.cells_size_bytes_),
+      free_cells_(std::move(other.free_cells_)) {}
+
+SpliceOffers::~SpliceOffers() {
+  if (cells_ != nullptr) munmap(cells_, cells_size_bytes_);
+}
+
+bool SpliceOffers::Ends::v4() const { return own_record.tuple.family == AF_INET; }
+
+Result<fp_splice_sock> SpliceOffers::record_of(uint64_t cookie) const {
+  fp_splice_sock record{};
+  if (bpf_map_lookup_elem(socks_map_, &cookie, &record) != 0) {
+    return refusal(ErrorCode::kNotFound, FP_SPLICE_ADMISSION_UNKNOWN);
+  }
+  return record;
+}
+
+Result<SpliceOffers::Ends> SpliceOffers::ends_of(int fd) const {
+  Ends ends;
+  socklen_t size = sizeof ends.own;
+  if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &ends.own, &size) != 0) {
+    return Error::from_errno(errno, "asking for a socket's cookie");
+  }
+  Result<fp_splice_sock> record = record_of(ends.own);
+  if (!record) return record.error();
+  ends.own_record = *record;
+  ends.app = record->peer;
+  return ends;
+}
+
+Result<void> SpliceOffers::admit(uint64_t cookie, bool own, fp_splice_sock& record) const {
+  fp_splice_admission ask{};
+  ask.cookie = cookie;
+  ask.own = own ? 1 : 0;
+  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &ask, .data_size_in = sizeof ask);
+  if (bpf_prog_test_run_opts(admit_program_, &run) != 0) {
+    return Error::from_errno(errno, "running the BPF program splice_admit");
+  }
+  if (run.retval == FP_SPLICE_ADMISSION_NOT_ACCEPTED) return refusal(ErrorCode::kUnreachable, run.retval);
+  if (run.retval == FP_SPLICE_ADMISSION_UNKNOWN) return refusal(ErrorCode::kNotFound, run.retval);
+  if (run.retval != FP_SPLICE_ADMISSION_DONE) return refusal(ErrorCode::kUnsupported, run.retval);
+  Result<fp_splice_sock> admitted = record_of(cookie);
+  if (!admitted) return admitted.error();
+  record = *admitted;
+  return {};
+}
+
+// A route of a socket that closes at the same moment would stay behind. Its record goes first, so look after.
+Result<void> SpliceOffers::route(uint64_t from, const fp_splice_route& route) const {
+  if (bpf_map_update_elem(routes_map_, &from, &route, BPF_ANY) != 0) {
+    return Error::from_errno(errno, "offering a connection to the short-circuit");
+  }
+  if (record_of(from).ok()) return {};
+  unroute(from);
+  return Error{ErrorCode::kClosed, Side::kInternal, 0, "not short-circuited: the connection has closed"};
+}
+
+void SpliceOffers::unroute(uint64_t from) const { bpf_map_delete_elem(routes_map_, &from); }
+
+// Empties a cell for a new pair; the generation changes first.
+uint32_t SpliceOffers::take_cell(uint32_t at) {
+  fp_splice_pair& cell = cells_[at];
+  cell.generation = cell.generation + 1;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  for (size_t direction = 0; direction < 2; ++direction) {
+    cell.forwarded[direction] = 0;
+    cell.redirected[direction] = 0;
+    cell.messages[direction] = 0;
+    cell.lost_at_close[direction] = 0;
+  }
+  return cell.generation;
+}
+
+Result<HopOffer> SpliceOffers::offer_hop(int fd) const {
+  Result<Ends> found = ends_of(fd);
+  if (!found) return found.error();
+  Ends& ends = *found;
+  if (!(ends.v4() ? pieces_.hop_v4 : pieces_.hop_v6)) return switched_off();
+  if (Result<void> admitted = admit(ends.app, false, ends.app_record); !admitted) return admitted.error();
+  if (Result<void> admitted = admit(ends.own, true, ends.own_record); !admitted) return admitted.error();
+  HopOffer offer(this, ends.own, ends.app);
+  fp_splice_route to_app = route_to(ends.app, ends.app_record);
+  to_app.near = to_app.target;
+  if (Result<void> routed = route(ends.own, to_app); !routed) return routed.error();
+  fp_splice_route to_us = route_to(ends.own, ends.own_record);
+  to_us.near = to_us.target;
+  if (Result<void> routed = route(ends.app, to_us); !routed) return routed.error();
+  return offer;
+}
+
+Result<JoinedPair> SpliceOffers::join(int downstream_fd, int upstream_fd, uint64_t from_downstream_bytes,
+                                      uint64_t from_upstream_bytes) {
+  Result<Ends> down = ends_of(downstream_fd);
+  if (!down) return down.error();
+  Result<Ends> up = ends_of(upstream_fd);
+  if (!up) return up.error();
+  if (down->app == up->own || down->app == up->app) {
+    return Error{ErrorCode::kInvalidArgument, Side::kInternal, 0, "the daemon is connected with itself"};
+  }
+  for (Ends* ends : {&*down, &*up}) {
+    if (!(ends->v4() ? pieces_.joined_v4 : pieces_.joined_v6)) return switched_off();
+    if (Result<void> admitted = admit(ends->app, false, ends->app_record); !admitted) return admitted.error();
+  }
+  if (free_cells_.empty()) {
+    return Error{ErrorCode::kResourceExhausted, Side::kInternal, 0, "no cell is free for another joined pair"};
+  }
+  JoinedPair pair;
+  pair.offers_ = this;
+  pair.cell_ = free_cells_.back();
+  pair.downstream_app_ = down->app;
+  pair.upstream_app_ = up->app;
+  free_cells_.pop_back();
+  const uint32_t generation = take_cell(pair.cell_);
+  pair.report(SpliceDirection::kFromDownstream, from_downstream_bytes);
+  pair.report(SpliceDirection::kFromUpstream, from_upstream_bytes);
+  for (const bool from_downstream : {true, false}) {
+    const Ends& sender = from_downstream ? *down : *up;
+    const Ends& reader = from_downstream ? *up : *down;
+    fp_splice_route way = route_to(reader.app, reader.app_record);
+    way.kind = FP_SPLICE_JOINED;
+    way.near = {sender.own_record.sk, sender.own};
+    way.far_daemon = {reader.own_record.sk, reader.own};
+    way.pair = pair.cell_;
+    way.direction = from_downstream ? 0 : 1;
+    way.generation = generation;
+    if (Result<void> routed = route(sender.app, way); !routed) return routed.error();
+  }
+  return pair;
+}
+
+}  // namespace millrace::fastpath
