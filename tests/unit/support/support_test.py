@@ -65,6 +65,7 @@ class ProcessTest(unittest.TestCase):
         ports = [free_port() for _ in range(50)]
         self.assertEqual(len(set(ports)), 50)
         with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT is no obstacle
             sock.bind(("127.0.0.1", ports[0]))
 
     def test_nginx_and_haproxy_serve_and_end(self):
