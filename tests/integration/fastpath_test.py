@@ -135,6 +135,20 @@ class FastPathTest(ProxyCase):
         self.addCleanup(os.remove, copy)
         return copy
 
+    def test_a_part_that_fails_takes_the_rest_along(self):
+        part = "connect_time: { listeners: [front] }"
+        missing = """
+                inbound:
+                - listener: front
+                  network_namespace: /run/netns/no-such-namespace
+                  addresses: [{ address_prefix: 127.7.7.0, prefix_len: 24 }]
+                  ports: [{ start: 20000, end: 30000 }]
+                """
+        proxy, _ = self.balanced(part + missing)
+        self.assertEqual(set(self.fetch(proxy.port, 8)), {"one", "two"})
+        self.assertIn("no-such-namespace", json.loads(proxy.admin("/fastpath?format=json")[1])["off"])
+        self.assertFalse(os.path.exists(self.pins))
+
     def test_it_can_be_demanded(self):
         config = configs.bootstrap(0, [configs.listener(0, configs.tcp_proxy("up"))], [configs.cluster("up", 1)],
                                    self.extension("daemon_cgroup: /", "on_unavailable: FAIL").replace(

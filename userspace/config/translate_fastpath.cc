@@ -141,11 +141,14 @@ void Translator::connect_time(const fastpath_v1::ConnectTime& from, const Snapsh
             "a connect-time service is a listener with one tcp_proxy of one cluster");
       continue;
     }
+    upstream::Cluster* cluster = proxy->options().clusters[0].cluster;
+    if (cluster == nullptr) continue;  // reported where the proxy names it
+    for (const net::Address& address : listener->addresses) service_address(address, *cluster, at);
     if (!proxy->options().access_logs.empty() || !listener->access_logs.empty()) {
       warning(at, fmt::format("connections to '{}' that are balanced inside connect() are in no access log",
                               listener->name));
     }
-    to.services.push_back({listener->name, {}, IPPROTO_TCP, proxy->options().clusters[0].cluster});
+    to.services.push_back({listener->name, {}, IPPROTO_TCP, cluster});
   }
   for (int i = 0; i < from.udp_services_size(); ++i) {
     const std::string at = fmt::format("{}.udp_services[{}]", path, i);
@@ -155,9 +158,30 @@ void Translator::connect_time(const fastpath_v1::ConnectTime& from, const Snapsh
       error_if_first(at + ".cluster", fmt::format("there is no cluster '{}'", from.udp_services(i).cluster()),
                      "define it in static_resources.clusters");
     }
+    if (address && cluster != nullptr) service_address(*address, *cluster, at + ".address");
     if (address && cluster != nullptr) to.services.push_back({"", *address, IPPROTO_UDP, cluster});
   }
   to.steering.services = options;
+}
+
+void Translator::service_address(const net::Address& address, const upstream::Cluster& cluster, Path path) {
+  if (!address.is_ip() || address.is_any()) {
+    error(path, fmt::format("{} cannot be balanced inside connect()", address.to_string()),
+          "a connect-time service needs the one IP address that applications dial");
+    return;
+  }
+  if (cluster.options().type == upstream::DiscoveryType::kOriginalDst) {
+    error(path, fmt::format("cluster '{}' has no endpoints of its own", cluster.name()),
+          "a connect-time service needs a cluster with endpoints");
+    return;
+  }
+  for (const auto& host : cluster.hosts()) {
+    if (host->address().family() == address.family()) continue;
+    warning(path, fmt::format("endpoint {} of cluster '{}' gets no connections that are balanced inside connect(): it "
+                              "is of another family than {}",
+                              host->address().to_string(), cluster.name(), address.to_string()));
+    return;
+  }
 }
 
 void Translator::inbound(const fastpath_v1::Inbound& from, const Snapshot& snapshot, FastPath& to, Path path) {

@@ -217,6 +217,7 @@ class Translator {
   FastPath fast_path(const fastpath_v1::FastPath& from, const Snapshot& snapshot, Path path);
   void capture(const fastpath_v1::Capture& from, const Snapshot& snapshot, FastPath& to, Path path);
   void connect_time(const fastpath_v1::ConnectTime& from, const Snapshot& snapshot, FastPath& to, Path path);
+  void service_address(const net::Address& address, const upstream::Cluster& cluster, Path path);
   void inbound(const fastpath_v1::Inbound& from, const Snapshot& snapshot, FastPath& to, Path path);
   void short_circuit(const fastpath_v1::ShortCircuit& from, const Snapshot& snapshot, FastPath& to, Path path);
   const Listener* listener_named(const std::string& name, const Snapshot& snapshot, Path path);

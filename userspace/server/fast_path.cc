@@ -77,8 +77,12 @@ Result<void> FastPath::start(const std::vector<std::unique_ptr<SharedListener>>&
     return {};
   }
   why_off_ = begun.error().to_string();
-  steering_.reset();
   original_dst_.reset();
+  counters_.reset();
+  export_.reset();
+  steering_.reset();
+  // Half of it would be worse than nothing: what was attached already goes. Another daemon's folder is left alone.
+  (void)fastpath::detach(snapshot_.fast_path->steering.pin_dir);
   if (snapshot_.fast_path->fail_when_unavailable) {
     return Error{begun.error().code, begun.error().side, begun.error().os, "the fast path: " + begun.error().what};
   }

@@ -132,6 +132,20 @@ TEST(TranslateFastPath, SaysWhatIsWrongWhere) {
   }
 }
 
+TEST(TranslateFastPath, AServiceHasOneAddress) {
+  TestConfig config = with({{"connect_time", "{listeners: [l]}"}});
+  config.listener["address"] = "{socket_address: {address: 0.0.0.0, port_value: 10000}}";
+  EXPECT_THAT(Translated(config).messages(), HasSubstr("0.0.0.0:10000 cannot be balanced inside connect()"));
+}
+
+TEST(TranslateFastPath, SaysWhichEndpointsAServiceCannotReach) {
+  TestConfig config = with({{"connect_time", "{listeners: [l]}"}});
+  config.listener["address"] = "{socket_address: {address: '::1', port_value: 10000}}";
+  const Translated t(config);
+  EXPECT_TRUE(t.ok());
+  EXPECT_THAT(t.messages(), HasSubstr("is of another family than [::1]:10000"));
+}
+
 TEST(TranslateFastPath, OnlyPlainL4BecomesAService) {
   TestConfig config = with({{"connect_time", "{listeners: [l]}"}});
   config.tcp.clear();  // the connection manager instead
