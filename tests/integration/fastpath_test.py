@@ -125,6 +125,22 @@ class FastPathTest(ProxyCase):
         self.assertTrue(page["off"])
         self.assertIn("off, serving without it", proxy.log())
 
+    def test_an_ordinary_user_with_three_capabilities_has_it_all(self):
+        folder = f"/run/{self.name}"
+        os.mkdir(folder)
+        self.addCleanup(os.rmdir, folder)
+        subprocess.run(["mount", "-t", "bpf", "bpf", folder], check=True)
+        self.addCleanup(subprocess.run, ["umount", folder], check=True)
+        os.chown(folder, 65534, 65534)
+        self.pins = f"{folder}/pins"
+        self.addCleanup(run, "fastpath", "detach", "--force", "--pin-directory", self.pins)
+        capabilities = "-all,+bpf,+net_admin,+perfmon"
+        proxy, _ = self.balanced(
+            wrapper=["setpriv", f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}", "--reuid=65534",
+                     "--regid=65534", "--clear-groups"], binary=self.readable_binary())
+        self.assertEqual(set(self.fetch(proxy.port, 20)), {"one", "two"})
+        self.assertEqual(self.count(proxy, "balanced_tcp"), 20)
+
     def readable_binary(self):
         """A copy of the daemon that other users may run."""
         folder = f"/tmp/{self.name}"
