@@ -286,7 +286,7 @@ class RestartTest(CaptureCase):
             for line in stream:
                 lines.append(line.split())
 
-        proxy = self.capture(expect_exit=-9)
+        proxy = self.capture(expect_exit=-9, concurrency=2)
         with subprocess.Popen([*self.inside(), "python3", "-c", RUNNER, json.dumps(targets)], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True) as runner:
             self.addCleanup(runner.kill)
@@ -302,7 +302,7 @@ class RestartTest(CaptureCase):
                 proxy.signal(signal.SIGKILL)
                 wait_until(lambda proxy=proxy: not proxy.process.running(), 5, "the daemon is dead")
                 more(25)
-                proxy = self.capture(expect_exit=0 if last else -9)
+                proxy = self.capture(expect_exit=0 if last else -9, concurrency=2)
             more(50)
             runner.stdin.close()
             reader.join()
