@@ -279,6 +279,12 @@ while not select.select([sys.stdin], [], [], 0)[0]:
 
 class RestartTest(CaptureCase):
     def test_connections_work_or_fail_cleanly_while_the_daemon_is_killed_and_restarted(self):
+        self.check_restarts()
+
+    def test_the_same_with_the_daemon_outside_of_the_cgroup(self):
+        self.check_restarts(wrapper=())
+
+    def check_restarts(self, **options):
         targets = [(V4, self.server("one"), "one"), (OTHER, self.server("two", OTHER), "two")]
         lines = []
 
@@ -286,7 +292,7 @@ class RestartTest(CaptureCase):
             for line in stream:
                 lines.append(line.split())
 
-        proxy = self.capture(expect_exit=-9, concurrency=2)
+        proxy = self.capture(expect_exit=-9, concurrency=2, **options)
         with subprocess.Popen([*self.inside(), "python3", "-c", RUNNER, json.dumps(targets)], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True) as runner:
             self.addCleanup(runner.kill)
@@ -302,7 +308,7 @@ class RestartTest(CaptureCase):
                 proxy.signal(signal.SIGKILL)
                 wait_until(lambda proxy=proxy: not proxy.process.running(), 5, "the daemon is dead")
                 more(25)
-                proxy = self.capture(expect_exit=0 if last else -9, concurrency=2)
+                proxy = self.capture(expect_exit=0 if last else -9, concurrency=2, **options)
             more(50)
             runner.stdin.close()
             reader.join()
