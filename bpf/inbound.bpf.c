@@ -46,6 +46,18 @@ static __always_inline struct fp_inbound_rule *find_rule(struct bpf_sk_lookup *c
   return bpf_map_lookup_elem(&fp_inbound_rules, &key);
 }
 
+// Whether the connection comes from this network namespace. The device says so for the addresses of the loopback device
+// only: for another device's address it is that device, though nothing passed it. But a client that asked for no source
+// address has then got the one that it dials, which nobody outside can have.
+static __always_inline int is_local(struct bpf_sk_lookup *ctx) {
+  __u32 local_v4 = ctx->local_ip4, remote_v4 = ctx->remote_ip4;
+  if (ctx->ingress_ifindex == LOOPBACK_IFINDEX) return 1;
+  barrier();
+  if (ctx->family == FP_AF_INET) return local_v4 == remote_v4;
+  return ctx->local_ip6[0] == ctx->remote_ip6[0] && ctx->local_ip6[1] == ctx->remote_ip6[1] &&
+         ctx->local_ip6[2] == ctx->remote_ip6[2] && ctx->local_ip6[3] == ctx->remote_ip6[3];
+}
+
 // The first range that has the port; 0 if none has.
 static __always_inline int find_socket(struct fp_inbound_rule *rule, __u32 port, __u32 *socket) {
   for (__u32 i = 0; i < FP_INBOUND_RANGES && i < rule->count; ++i) {
@@ -62,7 +74,7 @@ int inbound(struct bpf_sk_lookup *ctx) {
   struct bpf_sock *sk;
   __u32 socket = 0;
   long refused = -1;
-  if (!inbound_settings.loopback && ctx->ingress_ifindex == LOOPBACK_IFINDEX) return SK_PASS;
+  if (!inbound_settings.loopback && is_local(ctx)) return SK_PASS;
   rule = find_rule(ctx);
   if (!rule || !find_socket(rule, ctx->local_port, &socket)) {
     count(FP_INBOUND_NO_RULE);

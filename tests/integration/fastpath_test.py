@@ -7,53 +7,14 @@ import os
 import signal
 import socket
 import subprocess
-import unittest
-import uuid
 
 from support import configs, upstream
-from support.case import ProxyCase
 from support.process import wait_until
 from support.proxy import BINARY, run
+from support.steered import SteeredCase
 
 
-def cgroup_mount():
-    with open("/proc/self/mountinfo", encoding="utf-8") as f:
-        for line in f:
-            fields = line.split()
-            if fields[fields.index("-") + 1] == "cgroup2":
-                return fields[4]
-    raise unittest.SkipTest("no cgroup v2 is mounted")
-
-
-class FastPathTest(ProxyCase):
-    def setUp(self):
-        self.name = "millrace-test-" + uuid.uuid4().hex[:12]
-        self.cgroup = os.path.join(cgroup_mount(), self.name)
-        self.pins = f"/sys/fs/bpf/{self.name}"
-        os.mkdir(self.cgroup)
-        self.addCleanup(os.rmdir, self.cgroup)
-        self.addCleanup(run, "fastpath", "detach", "--force", "--pin-directory", self.pins)
-
-    def extension(self, part, more=""):
-        return f"""
-            bootstrap_extensions:
-            - name: millrace.fastpath
-              typed_config:
-                "@type": type.googleapis.com/millrace.fastpath.v1.FastPath
-                pin_directory: {self.pins}
-                cgroups: [/{self.name}]
-                {part}
-                {more}
-            """
-
-    def in_cgroup(self, *command):
-        """Output of a program in the cgroup, which has to succeed."""
-        script = f'echo $$ >{self.cgroup}/cgroup.procs && exec "$@"'
-        done = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, text=True, timeout=20,
-                              check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
-
+class FastPathTest(SteeredCase):
     def fetch(self, port, times=1):
         """Bodies that curl gets in the cgroup, a connection each."""
         return [self.in_cgroup("curl", "-sS", "--max-time", "10", f"http://127.0.0.1:{port}/") for _ in range(times)]

@@ -151,6 +151,27 @@ TEST_F(InboundSteering, LeavesLocalConnectionsAloneUnlessAsked) {
   }), "app");
 }
 
+TEST_F(InboundSteering, LeavesLocalConnectionsToTheAddressOfADeviceAlone) {
+  inbound_loopback_ = false;
+  InboundOptions options;
+  options.rules = {rule(IPPROTO_TCP, "192.0.2.1", 32, {1, 65535}), rule(IPPROTO_TCP, "2001:db8::1", 128, {1, 65535})};
+  EXPECT_EQ(in_netns(options, [](std::unique_ptr<Steering> steering) -> std::string {
+    if (system("ip link add mr0 type veth peer name mr1 && ip addr add 192.0.2.1/24 dev mr0 && "
+               "ip addr add 2001:db8::1/64 dev mr0 nodad && ip link set mr0 up && ip link set mr1 up") != 0) {
+      return "ip";
+    }
+    const Fd ours = bind_socket(address("127.0.0.1", 0), SOCK_STREAM);
+    const int sockets[] = {ours.get()};
+    if (base::Result<void> done = steering->attach_inbound(0, sockets); !done) return done.error().to_string();
+    std::string said;
+    for (const char* ip : {"192.0.2.1", "2001:db8::1"}) {
+      const Fd app = bind_socket(address(ip, 0), SOCK_STREAM);
+      said += reaches(app.get(), local_of(app.get())) == local_of(app.get()).to_string() ? "app " : "ours ";
+    }
+    return said;
+  }), "app app ");
+}
+
 TEST_F(InboundSteering, RefusesOrPassesWhenTheSocketIsGone) {
   for (const bool drop : {true, false}) {
     InboundOptions options;
