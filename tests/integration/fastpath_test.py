@@ -154,6 +154,22 @@ class FastPathTest(ProxyCase):
                 self.assertEqual(client.request().body, b"x")
         self.assertEqual(self.count(proxy, "worker_of_cpu") + self.count(proxy, "worker_other"), 50)
 
+    def test_selftest_names_every_probe_with_its_verdict(self):
+        outcome = run("fastpath", "selftest")
+        verdicts = dict(line.split(":")[0].split()[::-1] for line in outcome.out.splitlines())
+        self.assertIn("joined_v4.transfer", verdicts)
+        self.assertEqual(verdicts["limit.splice_read"], "limited")
+        bad = {"failed", "skipped"} & set(verdicts.values())
+        self.assertEqual(outcome.code, 1 if bad else 0, outcome.text)
+
+    def test_admin_page_shows_the_short_circuit(self):
+        proxy, _ = self.balanced(f"short_circuit: {{ cgroups: [/{self.name}], listeners: [front] }}")
+        short_circuit = json.loads(proxy.admin("/fastpath?format=json")[1])["short_circuit"]
+        self.assertTrue(short_circuit["active"], short_circuit)
+        self.assertEqual(self.count(proxy, "splice.joined_v4"), int(short_circuit["pieces"]["joined_v4"]))
+        self.assertIn("limit.splice_read", [probe["probe"] for probe in short_circuit["probes_not_passed"]])
+        self.assertIn("short-circuit: on", proxy.admin("/fastpath")[1])
+
     def test_inbound_steers_a_range_of_ports_to_one_listener(self):
         server = self.upstream(upstream.answer(b"inbound"))
         cluster = configs.cluster("up", server.port)

@@ -15,6 +15,7 @@
 #include "admin/exchange.h"
 #include "base/clock.h"
 #include "base/result.h"
+#include "fastpath/splice_status.h"
 #include "fastpath/status.h"
 #include "net/address.h"
 
@@ -87,6 +88,7 @@ struct AdminContext {
   std::function<base::Result<std::unique_ptr<Body>>(const ConfigDumpQuery&)> config_dump = {};
 
   std::function<fastpath::Status()> fast_path = {};
+  std::function<const fastpath::ProvenSplice*()> short_circuit = {};  // null: there is none configured
 
   std::function<void(const DrainRequest&)> drain_listeners = {};
   std::function<void(bool fail)> healthcheck_fail = {};

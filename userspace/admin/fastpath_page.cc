@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "admin/pages.h"
+#include "fastpath/splice_status.h"
 #include "fastpath/status.h"
 
 namespace millrace::admin {
@@ -30,15 +31,59 @@ Json to_json(const fastpath::Status& status) {
           {"programs", std::move(programs)}, {"services", std::move(services)}, {"counts", std::move(counts)}};
 }
 
+Json to_json(const fastpath::SpliceMember& member) {
+  Json to = {{"socket", member.cookie}, {"local", member.local.to_string()}, {"remote", member.remote.to_string()},
+             {"dialled", member.active}, {"offered", member.offered}, {"hop_bytes", member.hop_bytes},
+             {"joined_bytes", member.joined_bytes}};
+  if (member.peer_cookie != 0) to["peer"] = member.peer_cookie;
+  if (member.far_cookie != 0) to["joined_with"] = member.far_cookie;
+  if (!member.path.empty()) to["last"] = std::string(member.path);
+  return to;
+}
+
+Json to_json(const fastpath::ProvenSplice& proven) {
+  Json probes = Json::array();
+  for (const fastpath::Probe& probe : proven.report.probes) {
+    if (probe.verdict == fastpath::ProbeVerdict::kPassed) continue;
+    probes.push_back({{"probe", probe.name}, {"verdict", std::string(name(probe.verdict))},
+                      {"sentence", probe.sentence}});
+  }
+  Json out = {{"active", proven.splice.has_value()}};
+  if (!proven.splice) out["off"] = proven.off;
+  constexpr fastpath::SplicePieces kNone{false, false, false, false};
+  const fastpath::SplicePieces pieces = proven.splice ? proven.report.pieces : kNone;
+  out["pieces"] = {{"hop_v4", pieces.hop_v4}, {"hop_v6", pieces.hop_v6}, {"joined_v4", pieces.joined_v4},
+                   {"joined_v6", pieces.joined_v6}};
+  out["probes_not_passed"] = std::move(probes);
+  if (!proven.splice) return out;
+  Json counts = Json::object(), members = Json::array();
+  for (const fastpath::SpliceCount& count : proven.splice->counts()) {
+    if (count.messages == 0) continue;
+    counts[std::string(count.name)] = {{"messages", count.messages}, {"bytes", count.bytes}};
+  }
+  size_t joined = 0;
+  for (const fastpath::SpliceMember& member : proven.splice->members()) {
+    joined += member.far_cookie != 0 ? 1 : 0;
+    members.push_back(to_json(member));
+  }
+  out["counts"] = std::move(counts);
+  out["joined_pairs"] = joined / 2;
+  out["members"] = std::move(members);
+  return out;
+}
+
 }  // namespace
 
 Response answer_fastpath(const Request& request, AdminContext& context) {
   const fastpath::Status status =
       context.fast_path ? context.fast_path() : fastpath::status_off("this process has none");
+  const fastpath::ProvenSplice* proven = context.short_circuit ? context.short_circuit() : nullptr;
   if (request.query.value("format") == "json") {
-    return Response::json(to_json(status).dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+    Json page = to_json(status);
+    if (proven != nullptr) page["short_circuit"] = to_json(*proven);
+    return Response::json(page.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   }
-  return Response::make(200, fastpath::to_text(status));
+  return Response::make(200, fastpath::to_text(status) + (proven != nullptr ? fastpath::to_text(*proven) : ""));
 }
 
 }  // namespace millrace::admin

@@ -55,8 +55,8 @@ struct FastPath {
   struct ShortCircuit {
     std::vector<std::string> cgroups;
     std::vector<std::string> listeners;
-    uint32_t unread_bytes_max = 256 * 1024;
-    uint32_t one_way_bytes_max = 256 * 1024;
+    uint32_t unread_bytes_max = 2 * 1024 * 1024;
+    uint32_t one_way_bytes_max = 0;  // no limit
   };
 
   fastpath::Options steering;

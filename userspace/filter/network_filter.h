@@ -20,6 +20,10 @@ namespace millrace::net {
 class OriginalDestinationSource;
 }
 
+namespace millrace::fastpath {
+class SpliceOffers;
+}
+
 namespace millrace::filter {
 
 // What a worker lends to everything that runs on it.
@@ -34,6 +38,7 @@ struct WorkerContext {
   stream::AccessLogWriter access_log;
   upstream::ThreadLocalClusters* clusters = nullptr;
   const net::OriginalDestinationSource* original_destinations = nullptr;  // asked by the listener filter original_dst
+  fastpath::SpliceOffers* splice_offers = nullptr;  // null: no connection of this process is short-circuited
 
   // Unique in the process: the worker in the high bits.
   uint64_t connection_id() { return (static_cast<uint64_t>(index) << 48) | ++next_connection_id; }
@@ -66,6 +71,7 @@ struct ListenerFacts {
   std::string_view stat_address;       // as in listener.<stat_address>.
   std::string_view filter_chain_name;
   uint32_t per_connection_buffer_limit_bytes = 1 << 20;
+  bool short_circuit = false;          // its connections may be offered to WorkerContext::splice_offers
 };
 
 class NetworkFilterConfig {

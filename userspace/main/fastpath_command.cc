@@ -1,10 +1,13 @@
 #include "main/fastpath_command.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <string>
 
 #include "fastpath/pin_dir.h"
+#include "fastpath/probes.h"
+#include "fastpath/splice_status.h"
 #include "fastpath/status.h"
 
 namespace millrace {
@@ -30,6 +33,16 @@ int detach(const std::string& pins, bool force) {
   return 0;
 }
 
+// What the kernel is known not to do is told and is no failure.
+int self_test() {
+  const fastpath::ProbeReport report = fastpath::run_splice_probes();
+  std::cout << fastpath::to_text(report);
+  const bool good = std::all_of(report.probes.begin(), report.probes.end(), [](const fastpath::Probe& probe) {
+    return probe.verdict == fastpath::ProbeVerdict::kPassed || probe.verdict == fastpath::ProbeVerdict::kLimited;
+  });
+  return good ? 0 : 1;
+}
+
 }  // namespace
 
 int fastpath_command(int argc, char** argv) {
@@ -39,6 +52,7 @@ int fastpath_command(int argc, char** argv) {
   bool force = false;
   CLI::App* status = app.add_subcommand("status", "programs, services and counts, from the pins");
   CLI::App* remove = app.add_subcommand("detach", "remove programs, links, maps and the pin directory");
+  CLI::App* self = app.add_subcommand("selftest", "what this kernel does with short-circuited bytes, tried by name");
   for (CLI::App* command : {status, remove}) {
     command->add_option("--pin-directory", pins, "as in millrace.fastpath.v1.FastPath")->capture_default_str();
   }
@@ -49,6 +63,7 @@ int fastpath_command(int argc, char** argv) {
     const int code = app.exit(e);
     return code == 0 ? 0 : 2;
   }
+  if (self->parsed()) return self_test();
   return status->parsed() ? print_status(pins) : detach(pins, force);
 }
 

@@ -153,6 +153,7 @@ class Daemon {
       return std::unique_ptr<admin::Body>(std::make_unique<ConfigDumpBody>(std::move(*json)));
     };
     context_.fast_path = [this] { return server_.fast_path().status(); };
+    context_.short_circuit = [this] { return server_.fast_path().short_circuit(); };
     context_.drain_listeners = [this](const admin::DrainRequest& request) {
       server_.drain_listeners(request.inbound_only ? server::Server::DrainScope::kInboundOnly
                                                    : server::Server::DrainScope::kAll,

@@ -79,6 +79,7 @@ Result<void> FastPath::start(const std::vector<std::unique_ptr<SharedListener>>&
   why_off_ = begun.error().to_string();
   steering_.reset();
   original_dst_.reset();
+  short_circuit_.reset();
   if (snapshot_.fast_path->fail_when_unavailable) {
     return Error{begun.error().code, begun.error().side, begun.error().os, "the fast path: " + begun.error().what};
   }
@@ -109,6 +110,13 @@ Result<void> FastPath::begin(const std::vector<std::unique_ptr<SharedListener>>&
   if (auto counters = fastpath::Counters::open(steering_->pins())) {
     counters_ = std::move(*counters);
     export_.emplace(store_.add_block(fastpath::fastpath_schema(), stats::plain_name("fastpath.")), counters_->read());
+  }
+  if (snapshot_.fast_path->short_circuit) {
+    short_circuit_ = std::make_unique<ShortCircuit>(*snapshot_.fast_path->short_circuit, store_);
+    if (Result<void> done = short_circuit_->start(listeners); !done.ok()) {
+      if (snapshot_.fast_path->fail_when_unavailable) return done;
+      MILLRACE_LOG(kWarn, "fastpath", "serving without the short-circuit: {}", done.error().to_string());
+    }
   }
   for (const config::FastPath::Service& wanted : snapshot_.fast_path->services) {
     Service service{wanted.address, wanted.protocol, wanted.cluster, {}, false};
@@ -181,6 +189,7 @@ void FastPath::write(Service& service) {
 }
 
 void FastPath::refresh_stats() {
+  if (short_circuit_) short_circuit_->refresh_stats();
   if (!export_) return;
   export_->update(counters_->read());
   stats::StatShard gauges = export_->gauges();

@@ -15,6 +15,7 @@
 #include "fastpath/status.h"
 #include "fastpath/steering.h"
 #include "io/loop.h"
+#include "server/short_circuit.h"
 #include "server/worker_listener.h"
 #include "stats/stats.h"
 
@@ -42,6 +43,10 @@ class FastPath {
   const net::OriginalDestinationSource* original_dst() const { return original_dst_ ? &*original_dst_ : nullptr; }
   // For /fastpath.
   fastpath::Status status() const;
+  // The same of the short-circuit; null: it is not configured, or the fast path is off.
+  const fastpath::ProvenSplice* short_circuit() const { return short_circuit_ ? &short_circuit_->proven() : nullptr; }
+  // What workers offer connections to; null: nothing. Lives as long as this.
+  const fastpath::Splice* splice() const { return short_circuit_ ? short_circuit_->splice() : nullptr; }
   // Brings the statistics "fastpath.*" up to date.
   void refresh_stats();
 
@@ -67,6 +72,7 @@ class FastPath {
   std::optional<fastpath::OriginalDst> original_dst_;
   std::optional<fastpath::Counters> counters_;
   std::optional<fastpath::CounterExport> export_;
+  std::unique_ptr<ShortCircuit> short_circuit_;
   std::vector<Service> services_;
   std::string why_off_;
   io::TimerOf<&FastPath::sync> sync_timer_;

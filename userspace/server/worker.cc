@@ -47,11 +47,24 @@ void Worker::run(std::promise<base::Result<void>> started) {
   clusters_ = std::make_unique<upstream::ThreadLocalClusters>(snapshot_->clusters, *loop_, options_.index);
   context_->clusters = clusters_.get();
   context_->original_destinations = options_.original_destinations;
+  open_splice_offers();
   flush_timer_ = std::make_unique<io::TimerOf<&Worker::on_flush_timer>>(loop_->timers(), *this);
   flush_timer_->arm(options_.access_log_flush_interval);
   started.set_value(base::Result<void>());
   loop_->run();
   shut_down();
+}
+
+void Worker::open_splice_offers() {
+  if (options_.splice == nullptr) return;
+  auto offers = fastpath::SpliceOffers::open(*options_.splice, options_.index, options_.count);
+  if (!offers) {
+    MILLRACE_LOG(kWarn, "fastpath", "worker {} short-circuits nothing: {}", options_.index,
+                 offers.error().to_string());
+    return;
+  }
+  splice_offers_.emplace(std::move(*offers));
+  context_->splice_offers = &*splice_offers_;
 }
 
 // On the worker's thread: ends what is left and lets the kernel finish with it.
@@ -73,6 +86,7 @@ void Worker::shut_down() {
   clusters_.reset();
   flush_timer_.reset();
   context_.reset();
+  splice_offers_.reset();
 }
 
 void Worker::on_flush_timer() {

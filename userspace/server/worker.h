@@ -7,11 +7,13 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "base/result.h"
 #include "config/snapshot.h"
+#include "fastpath/splice_offers.h"
 #include "filter/network_filter.h"
 #include "io/loop.h"
 #include "server/worker_listener.h"
@@ -25,6 +27,8 @@ struct WorkerOptions {
   base::milliseconds access_log_flush_interval{10'000};
   int cpu = -1;  // pinned to it; -1: not
   const net::OriginalDestinationSource* original_destinations = nullptr;
+  const fastpath::Splice* splice = nullptr;  // what this worker, one of `count`, makes its offers to; null: nothing
+  uint16_t count = 1;
 };
 
 class Worker {
@@ -51,6 +55,7 @@ class Worker {
 
  private:
   void run(std::promise<base::Result<void>> started);
+  void open_splice_offers();
   void shut_down();
   void on_flush_timer();
 
@@ -61,6 +66,7 @@ class Worker {
   std::thread thread_;
   // Of the thread, made by it.
   std::unique_ptr<io::Loop> loop_;
+  std::optional<fastpath::SpliceOffers> splice_offers_;
   std::unique_ptr<filter::WorkerContext> context_;
   std::unique_ptr<upstream::ThreadLocalClusters> clusters_;
   ListenerDirectory directory_;

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <netinet/in.h>
 
+#include "fastpath/splice.h"
 #include "unit/config/translated.h"
 
 namespace millrace::config {
@@ -108,6 +109,14 @@ TEST(TranslateFastPath, ReadsShortCircuit) {
   EXPECT_THAT(to.listeners, ElementsAre("l"));
   EXPECT_EQ(to.unread_bytes_max, 4096u);
   EXPECT_EQ(to.one_way_bytes_max, 8192u);
+}
+
+TEST(TranslateFastPath, ShortCircuitHasTheLimitsThatCostNoSpeed) {
+  const Translated t(with({{"short_circuit", "{cgroups: [/a], listeners: [l]}"}}));
+  ASSERT_TRUE(t.ok()) << t.messages();
+  const FastPath::ShortCircuit& to = *t.snapshot().fast_path->short_circuit;
+  EXPECT_EQ(to.unread_bytes_max, fastpath::SpliceOptions{}.budget_bytes);
+  EXPECT_EQ(to.one_way_bytes_max, fastpath::SpliceOptions{}.bulk_bytes);
 }
 
 TEST(TranslateFastPath, SaysWhatIsWrongWhere) {
