@@ -5,6 +5,7 @@
 
 #include "base/prng.h"
 #include "router/reply_text.h"
+#include "router/tcp_short_circuit.h"
 #include "stats/schema_cluster.h"
 #include "stats/schema_tcp.h"
 
@@ -14,8 +15,12 @@ namespace cs = stats::cluster;
 namespace ts = stats::tcp;
 using stream::ResponseFlag;
 using upstream::ConnectionAccount;
+using Direction = TcpShortCircuit::Direction;
 
 namespace {
+
+// How often the bytes of a joined pair, of which the daemon sees nothing, are looked for.
+constexpr base::milliseconds kJoinedTick{1'000};
 
 class TcpProxyWorker;
 
@@ -33,6 +38,7 @@ class TcpProxySession final : public net::ConnectionHandler,
   void on_data(net::Connection& connection, base::Buffer& data, bool end_stream) override;
   void on_above_high_watermark(net::Connection& connection) override;
   void on_below_low_watermark(net::Connection& connection) override;
+  void on_drained(net::Connection& connection) override;
   void on_error(net::Connection& connection, const base::Error& error) override;
   void on_tcp_connected(upstream::TcpUpstream& upstream) override;
   void on_tcp_failed(upstream::TcpUpstream& upstream, upstream::ResetReason reason, const base::Error* error) override;
@@ -44,12 +50,18 @@ class TcpProxySession final : public net::ConnectionHandler,
   bool is_downstream(const net::Connection& c) const { return &c == downstream_.get(); }
   void touch();
   void maybe_end();
+  void forwarded(net::Connection& from, net::Connection& to);
+  void join();
+  void arm_joined_tick();
+  // False: none went past the daemon since the last time.
+  bool count_joined_bytes();
   void count_bytes();
   void write_log(stream::AccessLogType type);
   void on_idle();
   void on_max_duration();
   void on_back_off_over() { connect(); }
   void on_log_interval();
+  void on_joined_tick();
 
   TcpProxyWorker& owner_;
   filter::ConnectionObserver& observer_;
@@ -62,6 +74,8 @@ class TcpProxySession final : public net::ConnectionHandler,
   std::shared_ptr<upstream::Host> host_hold_;  // until the last access log line, if the host is not listed
   uint32_t attempts_ = 0;
   uint64_t counted_received_ = 0, counted_sent_ = 0;
+  TcpShortCircuit::Bytes joined_bytes_;  // past the daemon
+  TcpShortCircuit short_circuit_;
   bool waiting_ = true;           // for the upstream: the downstream is not read
   bool downstream_ended_ = false, upstream_ended_ = false;
   bool ending_ = false;
@@ -69,6 +83,7 @@ class TcpProxySession final : public net::ConnectionHandler,
   io::TimerOf<&TcpProxySession::on_max_duration> max_duration_;
   io::TimerOf<&TcpProxySession::on_back_off_over> back_off_;
   io::TimerOf<&TcpProxySession::on_log_interval> log_interval_;
+  io::TimerOf<&TcpProxySession::on_joined_tick> joined_tick_;
 };
 
 class TcpProxyWorker final : public filter::ConnectionHost {
@@ -90,6 +105,7 @@ class TcpProxyWorker final : public filter::ConnectionHost {
     }
   }
   size_t active() const override { return active_; }
+  fastpath::SpliceOffers* splice_offers() const { return listener.short_circuit ? worker.splice_offers : nullptr; }
   void forget(TcpProxySession& session) {
     session.unlink();
     --active_;
@@ -108,9 +124,10 @@ class TcpProxyWorker final : public filter::ConnectionHost {
 
 TcpProxySession::TcpProxySession(TcpProxyWorker& owner, std::unique_ptr<net::Connection> downstream,
                                  filter::ConnectionObserver& observer)
-    : owner_(owner), observer_(observer), downstream_(std::move(downstream)),
+    : owner_(owner), observer_(observer), downstream_(std::move(downstream)), short_circuit_(owner.splice_offers()),
       idle_(owner.worker.loop.timers(), *this), max_duration_(owner.worker.loop.timers(), *this),
-      back_off_(owner.worker.loop.timers(), *this), log_interval_(owner.worker.loop.timers(), *this) {
+      back_off_(owner.worker.loop.timers(), *this), log_interval_(owner.worker.loop.timers(), *this),
+      joined_tick_(owner.worker.loop.timers(), *this) {
   io::Loop& loop = owner.worker.loop;
   connection_info_.id = owner.worker.connection_id();
   connection_info_.local_address = &downstream_->local_address();
@@ -195,6 +212,7 @@ void TcpProxySession::on_tcp_connected(upstream::TcpUpstream& upstream) {
   info_.upstream.connection = &upstream_connection_info_;
   info_.upstream.pool_ready = owner_.worker.loop.now();
   waiting_ = false;
+  join();
   if (owner_.options.flush_access_log_on_connected) write_log(stream::AccessLogType::kTcpUpstreamConnected);
   downstream_->resume_reading();
   touch();
@@ -232,16 +250,79 @@ void TcpProxySession::on_data(net::Connection& connection, base::Buffer& data, b
     if (waiting_) return;  // stays in the input
     info_.bytes_received += data.size();
     downstream_ended_ |= end_stream;
-    if (upstream_.connected() && !upstream_.connection().write_ended()) upstream_.connection().write(data, end_stream);
+    if (upstream_.connected() && !upstream_.connection().write_ended()) {
+      upstream_.connection().write(data, end_stream);
+      data.clear();
+      forwarded(connection, upstream_.connection());
+    }
   } else {
     info_.bytes_sent += data.size();
     upstream_ended_ |= end_stream;
-    if (!downstream_->write_ended()) downstream_->write(data, end_stream);
+    if (!downstream_->write_ended()) {
+      downstream_->write(data, end_stream);
+      data.clear();
+      forwarded(connection, *downstream_);
+    }
   }
   data.clear();
   count_bytes();
-  if (end_stream) maybe_end();
+  if (!end_stream) return;
+  const bool downstream_ends = is_downstream(connection);
+  if (short_circuit_.lost_at_close(downstream_ends ? Direction::kFromUpstream : Direction::kFromDownstream)) {
+    return on_error(connection, base::Error::from_errno(ECONNRESET, "closed over bytes that it had not read"));
+  }
+  maybe_end();
 }
+
+// ---- the short-circuit
+
+void TcpProxySession::forwarded(net::Connection& from, net::Connection& to) {
+  if (!is_downstream(from) && short_circuit_.wants_first_upstream_bytes()) join();
+  if (short_circuit_.joined()) to.notify_drained();
+}
+
+void TcpProxySession::join() {
+  short_circuit_.join(*downstream_, upstream_.connection());
+  if (!short_circuit_.joined()) return;
+  // What is on its way at this moment is to be reported as well.
+  downstream_->notify_drained();
+  upstream_.connection().notify_drained();
+  arm_joined_tick();
+}
+
+void TcpProxySession::on_drained(net::Connection& connection) {
+  if (!upstream_.connected()) return;
+  net::Connection& upstream = upstream_.connection();
+  if (is_downstream(connection)) return short_circuit_.report(Direction::kFromUpstream, upstream, connection);
+  short_circuit_.report(Direction::kFromDownstream, *downstream_, upstream);
+}
+
+bool TcpProxySession::count_joined_bytes() {
+  const TcpShortCircuit::Bytes more = short_circuit_.take_bytes();
+  if (!more.any()) return false;
+  joined_bytes_.from_downstream += more.from_downstream;
+  joined_bytes_.from_upstream += more.from_upstream;
+  info_.bytes_received += more.from_downstream;
+  info_.bytes_sent += more.from_upstream;
+  owner_.stats.inc(ts::kDownstreamCxRxBytesTotal, more.from_downstream);
+  owner_.stats.inc(ts::kDownstreamCxTxBytesTotal, more.from_upstream);
+  cluster_->stats().inc(cs::kUpstreamCxRxBytesTotal, more.from_upstream);
+  cluster_->stats().inc(cs::kUpstreamCxTxBytesTotal, more.from_downstream);
+  return true;
+}
+
+// In a quarter of the idle time, so that it is not much longer than was asked for.
+void TcpProxySession::arm_joined_tick() {
+  const base::milliseconds idle = owner_.options.idle_timeout;
+  joined_tick_.arm(idle.count() > 0 ? std::clamp(idle / 4, base::milliseconds(1), kJoinedTick) : kJoinedTick);
+}
+
+void TcpProxySession::on_joined_tick() {
+  if (count_joined_bytes()) touch();
+  arm_joined_tick();
+}
+
+// ----
 
 void TcpProxySession::maybe_end() {
   if (!downstream_ended_ || !upstream_ended_ || ending_) return;
@@ -280,6 +361,7 @@ void TcpProxySession::on_error(net::Connection& connection, const base::Error& e
 }
 
 void TcpProxySession::count_bytes() {
+  count_joined_bytes();
   if (const uint64_t n = downstream_->bytes_received(); n > counted_received_) {
     owner_.stats.inc(ts::kDownstreamCxRxBytesTotal, n - counted_received_);
     counted_received_ = n;
@@ -288,24 +370,26 @@ void TcpProxySession::count_bytes() {
     owner_.stats.inc(ts::kDownstreamCxTxBytesTotal, n - counted_sent_);
     counted_sent_ = n;
   }
-  info_.downstream_bytes.wire_received = counted_received_;
-  info_.downstream_bytes.wire_sent = counted_sent_;
+  info_.downstream_bytes.wire_received = counted_received_ + joined_bytes_.from_downstream;
+  info_.downstream_bytes.wire_sent = counted_sent_ + joined_bytes_.from_upstream;
   if (!upstream_.connected()) return;
   upstream_.count_bytes();
   const net::Connection& upstream = upstream_.connection();
-  info_.upstream.bytes.wire_received = upstream.bytes_received();
-  info_.upstream.bytes.wire_sent = upstream.bytes_sent() + upstream.unsent();
+  info_.upstream.bytes.wire_received = upstream.bytes_received() + joined_bytes_.from_upstream;
+  info_.upstream.bytes.wire_sent = upstream.bytes_sent() + upstream.unsent() + joined_bytes_.from_downstream;
 }
 
 void TcpProxySession::end(net::CloseMode downstream, net::CloseMode upstream, bool remote) {
   if (ending_) return;
   ending_ = true;
   count_bytes();
+  short_circuit_.withdraw();
   info_.end = owner_.worker.loop.now();
   idle_.disarm();
   max_duration_.disarm();
   back_off_.disarm();
   log_interval_.disarm();
+  joined_tick_.disarm();
   write_log(stream::AccessLogType::kTcpConnectionEnd);
   upstream_.close(upstream, remote ? ConnectionAccount::EndedBy::kRemote : ConnectionAccount::EndedBy::kLocal);
   net::Connection::close(std::move(downstream_), downstream, base::milliseconds(0));
@@ -324,6 +408,7 @@ void TcpProxySession::write_log(stream::AccessLogType type) {
 }
 
 void TcpProxySession::on_idle() {
+  if (count_joined_bytes()) return touch();
   owner_.stats.inc(ts::kIdleTimeout);
   info_.flags.set(ResponseFlag::kStreamIdleTimeout);
   end(net::CloseMode::kNow, net::CloseMode::kNow, false);
@@ -336,6 +421,7 @@ void TcpProxySession::on_max_duration() {
 }
 
 void TcpProxySession::on_log_interval() {
+  count_bytes();
   write_log(stream::AccessLogType::kTcpPeriodic);
   log_interval_.arm(owner_.options.access_log_flush_interval);
 }

@@ -1,5 +1,6 @@
 // The TCP proxy: one downstream connection to one upstream connection, bytes both ways, half-close in both directions,
-// back-pressure from each side to the other. A reset on one side resets the other.
+// back-pressure from each side to the other. A reset on one side resets the other. If both sides are local and their
+// listener is opted in, the bytes may go past this process (tcp_short_circuit.h), which still counts them.
 //
 //   kConnecting (downstream not read) --connected--> kOpen --both sides ended, idle, reset--> gone
 //        | failed: next attempt up to max_connect_attempts, then the downstream is closed

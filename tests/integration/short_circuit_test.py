@@ -1,0 +1,149 @@
+"""Local apps joined past the daemon's TCP proxy: the same bytes and ends with it and without."""
+import json
+import os
+import random
+import signal
+import time
+import unittest
+import uuid
+
+from support import configs
+from support.case import ProxyCase
+from support.plain import Listening, Plain
+from support.process import wait_until
+from support.proxy import run
+
+
+class ShortCircuitTest(ProxyCase):
+    def setUp(self):
+        self.pins = f"/sys/fs/bpf/millrace-test-{uuid.uuid4().hex[:12]}"
+        self.addCleanup(run, "fastpath", "detach", "--force", "--pin-directory", self.pins)
+        self.server = self.enterContext(Listening())
+
+    def begin(self, on=True, proxy_extra="", access_log=(), **options):
+        """The daemon in front of the server; this process's cgroup is the daemon's, whose apps take part."""
+        extra = f"""
+            bootstrap_extensions:
+            - name: millrace.fastpath
+              typed_config:
+                "@type": type.googleapis.com/millrace.fastpath.v1.FastPath
+                pin_directory: {self.pins}
+                short_circuit: {{ cgroups: [/], listeners: [front] }}
+            """
+        proxy = self.start(
+            [lambda port: configs.listener(port, configs.tcp_proxy("up", extra=proxy_extra, access_log=access_log))],
+            [configs.cluster("up", self.server.port)], extra=extra if on else "", **options)
+        if on and not proxy.stat("fastpath.splice.joined_v4"):
+            self.skipTest("this kernel fails a probe of joined pairs")
+        return proxy
+
+    def connect(self, proxy):
+        """Two apps connected through the daemon."""
+        client = self.enterContext(Plain.dial(proxy.port))
+        return client, self.enterContext(self.server.accept())
+
+    def ping(self, client, server, data=b"ping" * 16):
+        """There and back again."""
+        client.send(data)
+        self.assertEqual(server.receive_exactly(len(data)), data)
+        server.send(data)
+        self.assertEqual(client.receive_exactly(len(data)), data)
+        return len(data)
+
+    def join(self, proxy):
+        """Two apps whose messages are redirected, and the bytes that went one way until then."""
+        client, server = self.connect(proxy)
+        sent = 0
+        deadline = time.monotonic() + 10
+        while proxy.stat("fastpath.splice.redirected_joined") < 4:
+            self.assertLess(time.monotonic(), deadline, proxy.admin("/fastpath")[1])
+            sent += self.ping(client, server)
+        return client, server, sent
+
+    def test_apps_are_joined_and_read_the_same_bytes(self):
+        for on in (True, False):
+            with self.subTest(short_circuit=on):
+                proxy = self.begin(on, concurrency=2)
+                client, server = self.connect(proxy)
+                chance = random.Random(7)
+                sent = sum(self.ping(client, server, chance.randbytes(chance.randint(1, 40_000))) for _ in range(200))
+                if on:
+                    self.assertGreater(proxy.stat("fastpath.splice.redirected_joined"), 100)
+                    page = json.loads(proxy.admin("/fastpath?format=json")[1])["short_circuit"]
+                    self.assertEqual(page["joined_pairs"], 1)
+                client.close()
+                self.assertEqual(server.receive_all(), b"")
+                server.close()
+                proxy.wait_stat("cluster.up.upstream_cx_active", 0)
+                # Counted are all of them, whichever way they went.
+                for name in ("tcp.tcp.downstream_cx_rx_bytes_total", "tcp.tcp.downstream_cx_tx_bytes_total",
+                             "cluster.up.upstream_cx_rx_bytes_total", "cluster.up.upstream_cx_tx_bytes_total"):
+                    proxy.wait_stat(name, sent)
+
+    def test_one_side_may_end_before_the_other(self):
+        proxy = self.begin()
+        client, server, _ = self.join(proxy)
+        client.send(b"the last of it")
+        client.end()
+        self.assertEqual(server.receive_all(), b"the last of it")
+        server.send(b"answer" * 1000)
+        server.end()
+        self.assertEqual(client.receive_all(), b"answer" * 1000)
+        proxy.wait_stat("cluster.up.upstream_cx_active", 0)
+
+    def test_closing_over_unread_bytes_resets_the_other_side(self):
+        for on in (True, False):
+            with self.subTest(short_circuit=on):
+                proxy = self.begin(on)
+                client, server = self.join(proxy)[:2] if on else self.connect(proxy)
+                server.send(b"unread")
+                client.receive_exactly(1)
+                client.close()
+                with self.assertRaises(ConnectionResetError):
+                    server.receive()
+                proxy.wait_stat("cluster.up.upstream_cx_active", 0)
+
+    def test_traffic_past_the_daemon_keeps_a_connection_from_being_idle(self):
+        log = configs.file_log("a.log", "%BYTES_RECEIVED% %BYTES_SENT% %RESPONSE_FLAGS%")
+        proxy = self.begin(proxy_extra="idle_timeout: 0.4s", access_log=[log],
+                           flags=["--file-flush-interval-msec", "50"])
+        client, server, sent = self.join(proxy)
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            sent += self.ping(client, server)
+        self.assertEqual(proxy.stat("tcp.tcp.idle_timeout"), 0)
+        self.assertEqual(client.receive_all(), b"")  # now it is idle
+        self.assertEqual(proxy.stat("tcp.tcp.idle_timeout"), 1)
+        self.wait_until(lambda: os.path.exists(proxy.path("a.log")) and proxy.process.read("a.log"))
+        self.assertEqual(proxy.process.read("a.log").split(), [str(sent), str(sent), "SI"])
+
+    def test_a_dead_daemon_ends_both_connections(self):
+        proxy = self.begin(expect_exit=-9)
+        client, server, _ = self.join(proxy)
+        proxy.signal(signal.SIGKILL)
+        wait_until(lambda: not proxy.process.running(), 5, "the daemon is dead")
+        for app in (client, server):
+            try:
+                self.assertEqual(app.receive_all(), b"")
+            except ConnectionResetError:
+                pass
+
+    def test_bulk_arrives_whole_while_the_reader_is_slow(self):
+        proxy = self.begin()
+        client, server, _ = self.join(proxy)
+        data = random.Random(9).randbytes(1 << 20)
+        got = bytearray()
+        for _ in range(32):  # more than sender, kernel and daemon hold before the reader begins
+            view = memoryview(data)
+            while view:
+                try:
+                    view = view[client.sock.send(view):]
+                except BlockingIOError:
+                    got += server.receive(1 << 18)
+        client.end()
+        got += server.receive_all()
+        self.assertEqual(bytes(got), data * 32)
+
+
+if __name__ == "__main__":
+    unittest.main()

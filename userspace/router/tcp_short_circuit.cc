@@ -1,0 +1,40 @@
+#include "router/tcp_short_circuit.h"
+
+#include <utility>
+
+namespace millrace::router {
+
+void TcpShortCircuit::join(net::Connection& downstream, net::Connection& upstream) {
+  if (!wants_first_upstream_bytes()) return;
+  const uint64_t from_downstream = handed_on(Direction::kFromDownstream, downstream, upstream);
+  const uint64_t from_upstream = handed_on(Direction::kFromUpstream, upstream, downstream);
+  auto pair = offers_->join(downstream.fd(), upstream.fd(), from_downstream, from_upstream);
+  // Most refusals last; but an app may not have accepted yet, or be on its way to not blocking.
+  if (pair.ok()) pair_ = std::move(*pair);
+  else if (std::exchange(asked_before_, true)) offers_ = nullptr;
+}
+
+// Less than it is does no harm: messages go on through TCP until the daemon has caught up.
+uint64_t TcpShortCircuit::handed_on(Direction direction, net::Connection& from, const net::Connection& to) {
+  uint64_t& known = handed_on_[static_cast<size_t>(direction)];
+  if (from.input().empty() && to.unsent() == 0) known = from.bytes_received();
+  return known;
+}
+
+void TcpShortCircuit::report(Direction direction, net::Connection& from, net::Connection& to) {
+  if (joined()) pair_.report(direction, handed_on(direction, from, to));
+}
+
+TcpShortCircuit::Bytes TcpShortCircuit::take_bytes() {
+  if (!joined()) return {};
+  const Bytes now{pair_.traffic(Direction::kFromDownstream).bytes, pair_.traffic(Direction::kFromUpstream).bytes};
+  const Bytes before = std::exchange(taken_, now);
+  return {now.from_downstream - before.from_downstream, now.from_upstream - before.from_upstream};
+}
+
+void TcpShortCircuit::withdraw() {
+  pair_.withdraw();
+  offers_ = nullptr;
+}
+
+}  // namespace millrace::router

@@ -1,0 +1,49 @@
+// The two connections of a TCP proxy's session as a joined pair: where both sides are local apps, the kernel hands each
+// one's messages to the other past the daemon, which keeps the connections for connect, close, timeouts and statistics.
+// Does nothing where that cannot be had. One worker.
+//
+//   asked when the upstream is connected, and once more at its first bytes (its app may not have accepted before)
+//   --> joined --> withdrawn, before either connection is closed
+#pragma once
+#include <cstdint>
+
+#include "fastpath/splice_offers.h"
+#include "net/connection.h"
+
+namespace millrace::router {
+
+class TcpShortCircuit {
+ public:
+  using Direction = fastpath::SpliceDirection;
+  struct Bytes {
+    uint64_t from_downstream = 0, from_upstream = 0;
+    bool any() const { return from_downstream > 0 || from_upstream > 0; }
+  };
+
+  // Null: no connection of this listener is offered.
+  explicit TcpShortCircuit(fastpath::SpliceOffers* offers) : offers_(offers) {}
+
+  bool joined() const { return static_cast<bool>(pair_); }
+  // Both are open. The first time, and as long as it did not come to a pair, at the first bytes from the upstream.
+  void join(net::Connection& downstream, net::Connection& upstream);
+  bool wants_first_upstream_bytes() const { return offers_ != nullptr && !joined(); }
+  // Tells how far the daemon is in that direction, if it holds back nothing: call it when `to` is drained.
+  void report(Direction direction, net::Connection& from, net::Connection& to);
+  // The app that this direction leads to has ended its side and left bytes unread, which TCP would tell by a reset.
+  bool lost_at_close(Direction direction) const { return joined() && pair_.lost_at_close(direction); }
+  // Bytes that went past the daemon since the last call.
+  Bytes take_bytes();
+  // Before either connection is closed, and after the last take_bytes().
+  void withdraw();
+
+ private:
+  uint64_t handed_on(Direction direction, net::Connection& from, const net::Connection& to);
+
+  fastpath::SpliceOffers* offers_;  // null: nothing to ask any more, or never
+  fastpath::JoinedPair pair_;
+  bool asked_before_ = false;
+  uint64_t handed_on_[2] = {};  // of each direction, as last known
+  Bytes taken_;
+};
+
+}  // namespace millrace::router
