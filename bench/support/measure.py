@@ -74,14 +74,16 @@ class Program:
         return total
 
     def wait_ready(self, check, limit_s=60.0):
-        """Polls until check() is true; returns the seconds since the start."""
-        while not check():
-            if self._child.poll() is not None or time.monotonic() - self.started > limit_s:
-                with open(os.path.join(self.folder, "stderr"), encoding="utf-8", errors="replace") as f:
-                    said = f.read()[-3000:]
-                self.close()
-                raise RuntimeError(f"{self.name} did not come up: {said}")
-            time.sleep(0.005)
+        """Polls until check() is true; returns the seconds since the start. Until then nobody else closes it."""
+        try:
+            while not check():
+                if self._child.poll() is not None or time.monotonic() - self.started > limit_s:
+                    with open(os.path.join(self.folder, "stderr"), encoding="utf-8", errors="replace") as f:
+                        raise RuntimeError(f"{self.name} did not come up: {f.read()[-3000:]}")
+                time.sleep(0.005)
+        except BaseException:
+            self.close()
+            raise
         return time.monotonic() - self.started
 
     def close(self):
