@@ -103,18 +103,20 @@ def medians(running, rounds, take):
 
 
 def measure(options):
-    """({measurement: {path: medians}}, {path: why it is missing})"""
-    results = {}
+    """({measurement: {path: medians}}, {path: why it is missing}, {path: the kernel's counters at the end})"""
+    results, counted = {}, {}
     with contextlib.ExitStack() as stack:
         running, missing = start(PATHS, stack.enter_context(Apps()), stack, options)
         for what, size in measurements(options):
             results[label(what, size)] = medians(
                 running, options.rounds, lambda path, what=what, size=size: sample(path, what, size, options.seconds))
             print(f"  {label(what, size)} done", file=sys.stderr, flush=True)
+        counted |= {path.name: path.counters() for path in running}
     with contextlib.ExitStack() as stack:
         running, http_missing = start(http_paths.HTTP_PATHS, None, stack, options, "http ")
         results[HTTP] = medians(running, options.rounds, lambda path: path.sample(options.seconds))
-    return results, missing | http_missing
+        counted |= {f"http {path.name}": path.counters() for path in running}
+    return results, missing | http_missing, {name: found for name, found in counted.items() if found}
 
 
 def ratio(results, what, key, one, other):
@@ -195,7 +197,7 @@ def main():
     end_in_order()
     about = machine() | {"rounds": options.rounds, "seconds": options.seconds}
     try:
-        results, missing = measure(options)
+        results, missing, counted = measure(options)
     except KeyboardInterrupt:
         return 130
     text = table(results, missing, about)
@@ -205,7 +207,7 @@ def main():
         with open(options.out + ".md", "w", encoding="utf-8") as f:
             f.write(text)
         with open(options.out + ".json", "w", encoding="utf-8") as f:
-            json.dump({"about": about, "results": results, "missing": missing}, f, indent=1)
+            json.dump({"about": about, "results": results, "missing": missing, "counters": counted}, f, indent=1)
             f.write("\n")
         with open(options.out + ".html", "w", encoding="utf-8") as f:
             notes = about | {f"left out: {name}": why for name, why in missing.items()}

@@ -1,6 +1,6 @@
 """HTTP/1.1 from wrk through a proxy to a backend, both local: what short-circuited hops save of it."""
 from support import proxies
-from support.kernel_paths import FastPath, demand, started
+from support.kernel_paths import FastPath, counters, demand, started
 from support.local_paths import Path, Unavailable
 from support.measure import load, wrk
 
@@ -66,6 +66,9 @@ class HttpHops(HttpThroughProxy):
     def try_out(self):
         super().try_out()
         demand(self.programs[0], "redirected_hop")
+
+    def counters(self):
+        return counters(self.programs[0])
 
     def make(self):
         return started(proxies.millrace, self.backend.port, "http", extension=self.fast_path.short_circuit(),

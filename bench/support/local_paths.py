@@ -88,6 +88,10 @@ class Path:
         """Of the server and everything on the way."""
         return self.apps.server_cpu_s() + sum(program.cpu_s() for program in self.programs)
 
+    def counters(self):
+        """What the kernel did for it, if it counts."""
+        return {}
+
     def run_program(self, program):
         self.programs.append(self.stack.enter_context(program))
         return program
