@@ -8,7 +8,6 @@ import urllib.request
 
 from support import proxies
 from support.local_paths import ORIGINAL_DST, Apps, Path, Unavailable
-from support.measure import first_line
 
 
 def cgroup_mount():
@@ -78,9 +77,10 @@ def counters(program):
 
 def demand(program, name):
     """After a trial: Unavailable if the kernel did nothing."""
-    if not {name, f"splice.{name}"} & counters(program).keys():
-        raise Unavailable(f"the daemon serves, but its counter {name} stays at nothing: "
-                          + first_line("curl", "-sS", f"http://127.0.0.1:{program.admin_port}/fastpath"))
+    found = counters(program)
+    if not {name, f"splice.{name}"} & found.keys():
+        others = ", ".join(f"{key} {value}" for key, value in found.items())
+        raise Unavailable(f"the daemon serves, but its counter {name} stays at nothing; there are: {others}")
 
 
 class FastPathPath(Path):
