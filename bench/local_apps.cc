@@ -1,5 +1,6 @@
-// Two local applications and what passes between them, for `./dev bench paths`. Blocking sockets and one thread per
-// connection, as plain as applications are: the path between them is what is measured.
+// Two local applications and what passes between them, for `./dev bench paths`. One thread per connection, as plain as
+// applications are: the path between them is what is measured. Sockets do not block and poll() waits, as an event loop
+// does it, on all paths alike: the kernel's short-circuit leaves blocking readers alone.
 //
 //   bench_local_apps serve ADDRESS PORT
 //   bench_local_apps pingpong ADDRESS PORT BYTES SECONDS   messages of BYTES there and back: latency
@@ -9,11 +10,13 @@
 // Clients print one line of JSON: times in microseconds, CPU of the client's process. A connection opens with a Hello.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -70,21 +73,46 @@ void no_delay(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
+void wait_for(int fd, short what) {
+  pollfd one{fd, what, 0};
+  while (poll(&one, 1, -1) < 0 && errno == EINTR) {
+  }
+}
+
+bool would_block() {
+  return errno == EAGAIN || errno == EINTR;
+}
+
+// Tries first and waits if there is no space, as there mostly is.
 bool send_all(int fd, const void* data, size_t bytes) {
   const auto* at = static_cast<const char*>(data);
   while (bytes > 0) {
     const ssize_t put = send(fd, at, bytes, MSG_NOSIGNAL);
-    if (put <= 0) return false;
-    at += put;
-    bytes -= static_cast<size_t>(put);
+    if (put > 0) {
+      at += put;
+      bytes -= static_cast<size_t>(put);
+    } else if (put < 0 && would_block()) {
+      wait_for(fd, POLLOUT);
+    } else {
+      return false;
+    }
   }
   return true;
+}
+
+// Waits first, since mostly there is nothing yet. What recv() says of a blocking socket.
+ssize_t receive_some(int fd, void* data, size_t bytes) {
+  while (true) {
+    wait_for(fd, POLLIN);
+    const ssize_t got = recv(fd, data, bytes, 0);
+    if (got >= 0 || !would_block()) return got;
+  }
 }
 
 bool receive_all(int fd, void* data, size_t bytes) {
   auto* at = static_cast<char*>(data);
   while (bytes > 0) {
-    const ssize_t got = recv(fd, at, bytes, 0);
+    const ssize_t got = receive_some(fd, at, bytes);
     if (got <= 0) return false;
     at += got;
     bytes -= static_cast<size_t>(got);
@@ -101,7 +129,9 @@ void serve_one(int fd) {
       }
     } else {
       uint64_t total = 0;
-      for (ssize_t got; (got = recv(fd, message.data(), message.size(), 0)) > 0;) total += static_cast<uint64_t>(got);
+      for (ssize_t got; (got = receive_some(fd, message.data(), message.size())) > 0;) {
+        total += static_cast<uint64_t>(got);
+      }
       send_all(fd, &total, sizeof total);
     }
   }
@@ -109,12 +139,14 @@ void serve_one(int fd) {
 }
 
 [[noreturn]] void serve(const Endpoint& at) {
-  const int listener = socket(at.family, SOCK_STREAM, 0);
+  const int listener = socket(at.family, SOCK_STREAM | SOCK_NONBLOCK, 0);
   int one = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   if (bind(listener, at.get(), at.length) != 0 || listen(listener, 4096) != 0) die("serve");
   while (true) {
-    const int fd = accept(listener, nullptr, nullptr);
+    wait_for(listener, POLLIN);
+    const int fd = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK);
+    if (fd < 0 && (would_block() || errno == ECONNABORTED)) continue;
     if (fd < 0) die("accept");
     no_delay(fd);
     std::thread(serve_one, fd).detach();
@@ -122,9 +154,16 @@ void serve_one(int fd) {
 }
 
 int connect_to(const Endpoint& to) {
-  const int fd = socket(to.family, SOCK_STREAM, 0);
+  const int fd = socket(to.family, SOCK_STREAM | SOCK_NONBLOCK, 0);
   if (fd < 0) die("socket");
-  if (connect(fd, to.get(), to.length) != 0) die("connect");
+  if (connect(fd, to.get(), to.length) != 0) {
+    if (errno != EINPROGRESS) die("connect");
+    wait_for(fd, POLLOUT);
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) die("SO_ERROR");
+    if ((errno = error) != 0) die("connect");
+  }
   no_delay(fd);
   return fd;
 }
@@ -158,12 +197,15 @@ double at_percent(const std::vector<double>& sorted, double percent) {
 }
 
 void report(const std::vector<double>& took, double elapsed_s, double cpu, double bytes) {
-  std::printf("{\"count\":%zu,\"seconds\":%.6f,\"p50_us\":%.3f,\"p99_us\":%.3f,\"client_cpu_us\":%.0f,"
-              "\"bytes\":%.0f}\n",
-              took.size(), elapsed_s, at_percent(took, 50), at_percent(took, 99), cpu, bytes);
+  std::printf(
+      "{\"count\":%zu,\"seconds\":%.6f,\"p50_us\":%.3f,\"p99_us\":%.3f,\"client_cpu_us\":%.0f,"
+      "\"bytes\":%.0f}\n",
+      took.size(), elapsed_s, at_percent(took, 50), at_percent(took, 99), cpu, bytes);
 }
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 void pingpong(const Endpoint& to, uint32_t bytes, double seconds) {
   const int fd = connect_to(to);

@@ -10,8 +10,10 @@ table{border-collapse:collapse}td,th{padding:.2em 1em .2em 0;text-align:left;bor
 # What is drawn, with its title; the rest of the numbers is in the tables.
 PLOTS = {"p50_us": "median, microseconds", "p99_us": "99th percentile, microseconds", "per_s": "a second",
          "mib_per_s": "MiB a second", "cpu_us_each": "CPU microseconds each, applications and proxies",
+         "proxy_cpu_us_each": "CPU microseconds each, the proxy alone",
          "cpu_us_per_mib": "CPU microseconds a MiB, applications and proxies",
          "connect_p50_us": "connect(), median, microseconds"}
+VERDICTS = {True: "yes", False: "no", None: "-"}
 WIDTH, LABEL, ROW = 520, 150, 22
 
 
@@ -36,8 +38,8 @@ def page(title, about, results, bars):
            f"<style>{STYLE}</style></head><body><h1>{escape(title)}</h1><ul>"]
     out += [f"<li>{escape(str(key))}: {escape(str(value))}</li>" for key, value in about.items()]
     out.append("</ul><table><tr><th>bar<th>measured<th>wanted<th>met</tr>")
-    out += [f"<tr><td>{escape(what)}<td>{value:.2f}<td>{escape(wanted)}"
-            f"<td{'' if met else ' class=no'}>{'yes' if met else 'no'}</tr>" for what, value, wanted, met in bars]
+    out += [f"<tr><td>{escape(what)}<td>{'not measured' if met is None else f'{value:.2f}'}<td>{escape(wanted)}"
+            f"<td{' class=no' if met is False else ''}>{VERDICTS[met]}</tr>" for what, value, wanted, met in bars]
     out.append("</table>")
     for what, measured in results.items():
         keys = list(next(iter(measured.values()), {}))

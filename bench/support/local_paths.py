@@ -5,13 +5,18 @@ import contextlib
 import json
 import os
 import subprocess
-import tempfile
 
 from support import proxies
-from support.measure import LOAD_CPU, PROXY_CPU, ROOT, Program
+from support.measure import LOAD_CPU, ROOT, Program, in_cgroup
 
 APPS = os.path.join(ROOT, "build", "bench", "bench_local_apps")
 SERVER = "127.0.0.1"
+# What a listener needs that others' connections are sent to; all such paths have it.
+ORIGINAL_DST = f"""\
+listener_filters:
+- name: envoy.filters.listener.original_dst
+  typed_config: {{ "@type": {proxies.TYPES}.extensions.filters.listener.original_dst.v3.OriginalDst }}
+"""
 
 
 class Unavailable(Exception):
@@ -21,9 +26,13 @@ class Unavailable(Exception):
 class Apps:
     """The server, and clients run against it."""
 
+    def __init__(self, cgroup=None):
+        self._cgroup = cgroup
+
     def __enter__(self):
         self.port = proxies.free_port()
-        self._server = Program("server", [APPS, "serve", SERVER, str(self.port)], cpu=LOAD_CPU)
+        self._server = Program("server", [APPS, "serve", SERVER, str(self.port)], cpu=LOAD_CPU,
+                               cgroup=self._cgroup)
         self._server.wait_ready(lambda: proxies.accepts(self.port))
         return self
 
@@ -34,9 +43,8 @@ class Apps:
         return self._server.cpu_s()
 
     def client(self, path, what, arguments):
-        command = ["taskset", "-c", str(LOAD_CPU), APPS, what, path.address, str(path.port), *arguments]
-        if path.cgroup:
-            command = ["sh", "-c", f'echo $$ >{path.cgroup}/cgroup.procs && exec "$@"', "sh", *command]
+        command = in_cgroup(path.cgroup, ["taskset", "-c", str(LOAD_CPU), APPS, what, path.address, str(path.port),
+                                          *arguments])
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{path.name}: {what}: {done.stderr}")
@@ -50,13 +58,14 @@ class Path:
 
     def __init__(self, apps):
         self.apps = apps
-        self.address, self.port = SERVER, apps.port
+        self.address, self.port = SERVER, apps.port if apps else None
         self.programs = []
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
         try:
             self.set_up()
+            self.try_out()
         except BaseException:
             self.stack.close()
             raise
@@ -68,8 +77,20 @@ class Path:
     def set_up(self):
         pass
 
+    def try_out(self):
+        """Unavailable if the client does not get through."""
+        try:
+            self.apps.client(self, "pingpong", ["64", "0.2"])
+        except RuntimeError as why:
+            raise Unavailable(f"the trial failed: {why}") from why
+
     def cpu_s(self):
-        return sum(program.cpu_s() for program in self.programs)
+        """Of the server and everything on the way."""
+        return self.apps.server_cpu_s() + sum(program.cpu_s() for program in self.programs)
+
+    def counters(self):
+        """What the kernel did for it, if it counts."""
+        return {}
 
     def run_program(self, program):
         self.programs.append(self.stack.enter_context(program))
@@ -122,11 +143,8 @@ class IptablesRedirect(Path):
     name = "iptables"
 
     def set_up(self):
-        program = self.run_program(proxies.millrace(self.apps.port, "tcp"))
+        program = self.run_program(proxies.millrace(self.apps.port, "tcp", listener=ORIGINAL_DST))
         self.address, self.port = "127.0.0.2", proxies.free_port()
         rule = ["OUTPUT", "-p", "tcp", "-d", self.address, "--dport", str(self.port), "-j", "REDIRECT",
                 "--to-ports", str(program.port)]
         self.command("iptables", "-w", "-t", "nat", "-A", *rule, undo=["iptables", "-w", "-t", "nat", "-D", *rule])
-
-
-PATHS = [Path, IptablesRedirect, Userspace, HaproxyTcp, NginxStream]

@@ -23,10 +23,17 @@ end
 """
 
 
+def in_cgroup(folder, command):
+    """The command, as a process that joins the cgroup of that folder first; nothing changes without a folder."""
+    if folder is None:
+        return command
+    return ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', folder, *command]
+
+
 class Program:
     """A program on one CPU, in a temporary folder of its own with `files`; ended by its process id."""
 
-    def __init__(self, name, command, files=None, cpu=PROXY_CPU):
+    def __init__(self, name, command, files=None, cpu=PROXY_CPU, cgroup=None):
         self.name = name
         self.folder = tempfile.mkdtemp(prefix="millrace-bench-")
         for file, text in (files or {}).items():
@@ -34,8 +41,8 @@ class Program:
                 f.write(text)
         self._err = open(os.path.join(self.folder, "stderr"), "wb")  # pylint: disable=consider-using-with
         self.started = time.monotonic()
-        self._child = subprocess.Popen(["taskset", "-c", str(cpu), *command], cwd=self.folder,
-                                       stdin=subprocess.DEVNULL, stdout=self._err, stderr=self._err)
+        self._child = subprocess.Popen(in_cgroup(cgroup, ["taskset", "-c", str(cpu), *command]),
+                                       cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self._err, stderr=self._err)
 
     def _pids(self):
         """The process and its descendants (nginx has a worker below its master)."""
@@ -67,14 +74,16 @@ class Program:
         return total
 
     def wait_ready(self, check, limit_s=60.0):
-        """Polls until check() is true; returns the seconds since the start."""
-        while not check():
-            if self._child.poll() is not None or time.monotonic() - self.started > limit_s:
-                with open(os.path.join(self.folder, "stderr"), encoding="utf-8", errors="replace") as f:
-                    said = f.read()[-3000:]
-                self.close()
-                raise RuntimeError(f"{self.name} did not come up: {said}")
-            time.sleep(0.005)
+        """Polls until check() is true; returns the seconds since the start. Until then nobody else closes it."""
+        try:
+            while not check():
+                if self._child.poll() is not None or time.monotonic() - self.started > limit_s:
+                    with open(os.path.join(self.folder, "stderr"), encoding="utf-8", errors="replace") as f:
+                        raise RuntimeError(f"{self.name} did not come up: {f.read()[-3000:]}")
+                time.sleep(0.005)
+        except BaseException:
+            self.close()
+            raise
         return time.monotonic() - self.started
 
     def close(self):
@@ -95,7 +104,7 @@ class Program:
         self.close()
 
 
-def wrk(url, connections, seconds, headers=()):
+def wrk(url, connections, seconds, headers=(), cgroup=None):
     """One run of wrk on the load's CPU; a dictionary of what REPORT prints."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(REPORT)
@@ -103,17 +112,18 @@ def wrk(url, connections, seconds, headers=()):
         command = ["taskset", "-c", str(LOAD_CPU), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s",
                    "--timeout", "10s", "-s", script.name,
                    *[part for header in headers for part in ("-H", header)], url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
+        done = subprocess.run(in_cgroup(cgroup, command), capture_output=True, text=True, timeout=seconds + 60,
+                              check=False)
     for line in done.stdout.splitlines():
         if line.startswith("JSON "):
             return json.loads(line[5:])
     raise RuntimeError(f"wrk: {done.stdout}{done.stderr}")
 
 
-def load(program, url, connections, seconds, headers=()):
+def load(program, url, connections, seconds, headers=(), cgroup=None):
     """One round: the load's numbers and what the program spent on them."""
     cpu = program.cpu_s()
-    result = wrk(url, connections, seconds, headers)
+    result = wrk(url, connections, seconds, headers, cgroup)
     cpu = program.cpu_s() - cpu
     duration_s = result["duration_us"] / 1e6
     requests = max(result["requests"], 1)

@@ -5,10 +5,12 @@ Each function starts one between `port` and the backend and returns its Program;
 import os
 import socket
 import urllib.request
+from textwrap import indent
 
 from support.measure import LOAD_CPU, ROOT, Program
 
 NGINX_STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
+MILLRACE = os.path.join(ROOT, "build", "millrace")
 TYPES = "type.googleapis.com/envoy"
 
 
@@ -34,9 +36,10 @@ def ready(admin_port):
         return False
 
 
-def backend():
+def backend(cgroup=None):
     port = free_port()
-    program = Program("backend", [os.path.join(ROOT, "build", "bench", "bench_backend"), str(port)], cpu=LOAD_CPU)
+    program = Program("backend", [os.path.join(ROOT, "build", "bench", "bench_backend"), str(port)], cpu=LOAD_CPU,
+                      cgroup=cgroup)
     program.wait_ready(lambda: accepts(port))
     program.port = port
     return program
@@ -107,7 +110,7 @@ backend b
     return program
 
 
-def millrace_config(port, admin_port, backend_port, mode, more_clusters=0):
+def millrace_config(port, admin_port, backend_port, mode, more_clusters=0, listener="", extension=""):
     if mode == "http":
         network_filter = f"""\
       - name: envoy.filters.network.http_connection_manager
@@ -140,11 +143,13 @@ def millrace_config(port, admin_port, backend_port, mode, more_clusters=0):
         - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {backend_port} }} }} }}"""
                          for name in ["up"] + [f"c{i}" for i in range(more_clusters)])
     return f"""\
+{extension}
 admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {admin_port} }} }} }}
 static_resources:
   listeners:
   - name: front
     address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+{indent(listener, " " * 4)}
     filter_chains:
     - filters:
 {network_filter}
@@ -153,11 +158,12 @@ static_resources:
 """
 
 
-def millrace(backend_port, mode, more_clusters=0):
+def millrace(backend_port, mode, more_clusters=0, listener="", extension="", cgroup=None):
+    """`listener`: more fields of the listener, which is called front; `extension`: more of the bootstrap."""
     port, admin_port = free_port(), free_port()
-    config = millrace_config(port, admin_port, backend_port, mode, more_clusters)
-    program = Program("millrace", [os.path.join(ROOT, "build", "millrace"), "-c", "millrace.yaml", "--concurrency", "1",
-                                   "-l", "warn"], {"millrace.yaml": config})
-    program.port = port
+    config = millrace_config(port, admin_port, backend_port, mode, more_clusters, listener, extension)
+    program = Program("millrace", [MILLRACE, "-c", "millrace.yaml", "--concurrency", "1", "-l", "warn"],
+                      {"millrace.yaml": config}, cgroup=cgroup)
+    program.port, program.admin_port = port, admin_port
     program.startup_s = program.wait_ready(lambda: ready(admin_port))
     return program
