@@ -3,6 +3,7 @@ import json
 import os
 import random
 import signal
+import socket
 import time
 import unittest
 import uuid
@@ -20,7 +21,7 @@ class ShortCircuitTest(ProxyCase):
         self.addCleanup(run, "fastpath", "detach", "--force", "--pin-directory", self.pins)
         self.server = self.enterContext(Listening())
 
-    def begin(self, on=True, proxy_extra="", access_log=(), **options):
+    def begin(self, on=True, proxy_extra="", access_log=(), listeners=("front",), **options):
         """The daemon in front of the server; this process's cgroup is the daemon's, whose apps take part."""
         extra = f"""
             bootstrap_extensions:
@@ -28,11 +29,12 @@ class ShortCircuitTest(ProxyCase):
               typed_config:
                 "@type": type.googleapis.com/millrace.fastpath.v1.FastPath
                 pin_directory: {self.pins}
-                short_circuit: {{ cgroups: [/], listeners: [front] }}
+                short_circuit: {{ cgroups: [/], listeners: [{", ".join(listeners)}] }}
             """
         proxy = self.start(
-            [lambda port: configs.listener(port, configs.tcp_proxy("up", extra=proxy_extra, access_log=access_log))],
-            [configs.cluster("up", self.server.port)], extra=extra if on else "", **options)
+            [lambda port: configs.listener(port, configs.tcp_proxy("up", extra=proxy_extra, access_log=access_log)),
+             lambda port: configs.listener(port, configs.tcp_proxy("other"), name="other")],
+            [configs.cluster("up", self.server.port), configs.cluster("other")], extra=extra if on else "", **options)
         if on and not proxy.stat("fastpath.splice.joined_v4"):
             self.skipTest("this kernel fails a probe of joined pairs")
         return proxy
@@ -116,6 +118,40 @@ class ShortCircuitTest(ProxyCase):
         self.assertEqual(proxy.stat("tcp.tcp.idle_timeout"), 1)
         self.wait_until(lambda: os.path.exists(proxy.path("a.log")) and proxy.process.read("a.log"))
         self.assertEqual(proxy.process.read("a.log").split(), [str(sent), str(sent), "SI"])
+
+    def test_an_app_that_blocks_is_left_alone(self):
+        proxy = self.begin()
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=None) as client:
+            server = self.enterContext(self.server.accept())
+            for _ in range(20):
+                client.sendall(b"ping")
+                self.assertEqual(server.receive_exactly(4), b"ping")
+                server.send(b"pong")
+                self.assertEqual(client.recv(4, socket.MSG_WAITALL), b"pong")
+            self.assertGreater(proxy.stat("fastpath.splice.member_blocking"), 0)
+            self.assertEqual(proxy.stat("fastpath.splice.redirected_joined"), 0)
+
+    def test_nothing_is_left_of_connections_that_ended(self):
+        proxy = self.begin(concurrency=2)
+        for turn in range(100):
+            client, server = self.connect(proxy)
+            for _ in range(3):
+                self.ping(client, server)
+            first, second = (client, server) if turn % 2 else (server, client)
+            first.close()
+            self.assertEqual(second.receive_all(), b"")
+            second.close()
+        proxy.wait_stat("cluster.up.upstream_cx_active", 0)
+        self.assertGreater(proxy.stat("fastpath.splice.redirected_joined"), 0)
+        page = json.loads(proxy.admin("/fastpath?format=json")[1])["short_circuit"]
+        self.assertEqual((page["joined_pairs"], page["members"]), (0, []))
+
+    def test_a_listener_that_is_not_named_joins_nobody(self):
+        proxy = self.begin(listeners=("other",))
+        client, server = self.connect(proxy)
+        for _ in range(20):
+            self.ping(client, server)
+        self.assertEqual(proxy.stat("fastpath.splice.record_added"), 0)
 
     def test_a_dead_daemon_ends_both_connections(self):
         proxy = self.begin(expect_exit=-9)
