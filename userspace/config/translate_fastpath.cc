@@ -216,9 +216,13 @@ void Translator::short_circuit(const fastpath_v1::ShortCircuit& from, const Snap
   FastPath::ShortCircuit options;
   options.cgroups = list(from.cgroups());
   for (int i = 0; i < from.listeners_size(); ++i) {
-    const Listener* listener =
-        listener_named(from.listeners(i), snapshot, fmt::format("{}.listeners[{}]", path, i));
-    if (listener != nullptr) options.listeners.push_back(listener->name);
+    const std::string at = fmt::format("{}.listeners[{}]", path, i);
+    const Listener* listener = listener_named(from.listeners(i), snapshot, at);
+    if (listener == nullptr) continue;
+    if (dynamic_cast<const router::TcpProxyConfig*>(listener->chain.filter.get()) == nullptr) {
+      warning(at, fmt::format("'{}' has no TCP proxy: its connections go on through TCP", listener->name));
+    }
+    options.listeners.push_back(listener->name);
   }
   set_if(from.has_unread_bytes_max(), from.unread_bytes_max(), options.unread_bytes_max);
   set_if(from.has_one_way_bytes_max(), from.one_way_bytes_max(), options.one_way_bytes_max);

@@ -119,6 +119,13 @@ TEST(TranslateFastPath, ShortCircuitHasTheLimitsThatCostNoSpeed) {
   EXPECT_EQ(to.one_way_bytes_max, fastpath::SpliceOptions{}.bulk_bytes);
 }
 
+TEST(TranslateFastPath, WarnsOfAShortCircuitWithoutTcpProxy) {
+  TestConfig config = with({{"short_circuit", "{cgroups: [/a], listeners: [l]}"}});
+  EXPECT_THAT(Translated(config).messages(), testing::Not(HasSubstr("has no TCP proxy")));
+  config.tcp.clear();  // the connection manager instead
+  EXPECT_THAT(Translated(config).messages(), HasSubstr("short_circuit.listeners[0]: 'l' has no TCP proxy"));
+}
+
 TEST(TranslateFastPath, SaysWhatIsWrongWhere) {
   const std::pair<Fields, std::string> cases[] = {
       {{{"capture", "{listeners: [nobody]}"}}, "capture.listeners[0]: there is no listener 'nobody'"},
