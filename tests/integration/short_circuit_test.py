@@ -146,6 +146,17 @@ class ShortCircuitTest(ProxyCase):
         page = json.loads(proxy.admin("/fastpath?format=json")[1])["short_circuit"]
         self.assertEqual((page["joined_pairs"], page["members"]), (0, []))
 
+    def test_a_flow_in_one_direction_stays_with_the_daemon(self):
+        proxy = self.begin()
+        client, server = self.connect(proxy)
+        for _ in range(100):
+            client.send(b"one way")
+            self.assertEqual(server.receive_exactly(7), b"one way")
+        server.send(b"answer")
+        self.assertEqual(client.receive_exactly(6), b"answer")
+        self.assertGreater(proxy.stat("fastpath.splice.record_added"), 0)
+        self.assertEqual(proxy.stat("fastpath.splice.member_added"), 0)
+
     def test_a_listener_that_is_not_named_joins_nobody(self):
         proxy = self.begin(listeners=("other",))
         client, server = self.connect(proxy)

@@ -50,7 +50,7 @@ class TcpProxySession final : public net::ConnectionHandler,
   bool is_downstream(const net::Connection& c) const { return &c == downstream_.get(); }
   void touch();
   void maybe_end();
-  void forwarded(net::Connection& from, net::Connection& to);
+  void forwarded(Direction direction, size_t bytes, net::Connection& to);
   void join();
   void arm_joined_tick();
   // False: none went past the daemon since the last time.
@@ -212,7 +212,6 @@ void TcpProxySession::on_tcp_connected(upstream::TcpUpstream& upstream) {
   info_.upstream.connection = &upstream_connection_info_;
   info_.upstream.pool_ready = owner_.worker.loop.now();
   waiting_ = false;
-  join();
   if (owner_.options.flush_access_log_on_connected) write_log(stream::AccessLogType::kTcpUpstreamConnected);
   downstream_->resume_reading();
   touch();
@@ -246,6 +245,7 @@ void TcpProxySession::touch() {
 
 void TcpProxySession::on_data(net::Connection& connection, base::Buffer& data, bool end_stream) {
   touch();
+  const size_t bytes = data.size();
   if (is_downstream(connection)) {
     if (waiting_) return;  // stays in the input
     info_.bytes_received += data.size();
@@ -253,7 +253,7 @@ void TcpProxySession::on_data(net::Connection& connection, base::Buffer& data, b
     if (upstream_.connected() && !upstream_.connection().write_ended()) {
       upstream_.connection().write(data, end_stream);
       data.clear();
-      forwarded(connection, upstream_.connection());
+      forwarded(Direction::kFromDownstream, bytes, upstream_.connection());
     }
   } else {
     info_.bytes_sent += data.size();
@@ -261,7 +261,7 @@ void TcpProxySession::on_data(net::Connection& connection, base::Buffer& data, b
     if (!downstream_->write_ended()) {
       downstream_->write(data, end_stream);
       data.clear();
-      forwarded(connection, *downstream_);
+      forwarded(Direction::kFromUpstream, bytes, *downstream_);
     }
   }
   data.clear();
@@ -276,8 +276,8 @@ void TcpProxySession::on_data(net::Connection& connection, base::Buffer& data, b
 
 // ---- the short-circuit
 
-void TcpProxySession::forwarded(net::Connection& from, net::Connection& to) {
-  if (!is_downstream(from) && short_circuit_.wants_first_upstream_bytes()) join();
+void TcpProxySession::forwarded(Direction direction, size_t bytes, net::Connection& to) {
+  if (short_circuit_.turns(direction, bytes)) join();
   if (short_circuit_.joined()) to.notify_drained();
 }
 

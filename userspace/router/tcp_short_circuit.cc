@@ -4,12 +4,29 @@
 
 namespace millrace::router {
 
+namespace {
+
+// More bytes than this before they are answered are a bulk flow's.
+constexpr uint64_t kTurnBytesMax = 1 << 20;
+constexpr uint8_t kTurnsMin = 2;
+
+}  // namespace
+
+bool TcpShortCircuit::turns(Direction direction, uint64_t bytes) {
+  if (offers_ == nullptr || joined()) return false;
+  const uint64_t before = one_way_bytes_;
+  const bool turned = std::exchange(direction_, direction) != direction;
+  one_way_bytes_ = (turned ? 0 : before) + bytes;
+  if (!turned || before == 0 || before > kTurnBytesMax) return false;
+  if (turns_ < kTurnsMin) ++turns_;
+  return turns_ >= kTurnsMin;
+}
+
 void TcpShortCircuit::join(net::Connection& downstream, net::Connection& upstream) {
-  if (!wants_first_upstream_bytes()) return;
   const uint64_t from_downstream = handed_on(Direction::kFromDownstream, downstream, upstream);
   const uint64_t from_upstream = handed_on(Direction::kFromUpstream, upstream, downstream);
   auto pair = offers_->join(downstream.fd(), upstream.fd(), from_downstream, from_upstream);
-  // Most refusals last; but an app may not have accepted yet, or be on its way to not blocking.
+  // Most refusals last; but an app that is new may be on its way to not blocking.
   if (pair.ok()) pair_ = std::move(*pair);
   else if (std::exchange(asked_before_, true)) offers_ = nullptr;
 }

@@ -2,8 +2,11 @@
 // one's messages to the other past the daemon, which keeps the connections for connect, close, timeouts and statistics.
 // Does nothing where that cannot be had. One worker.
 //
-//   asked when the upstream is connected, and once more at its first bytes (its app may not have accepted before)
-//   --> joined --> withdrawn, before either connection is closed
+// Asked for when the flow turns for the second time, which is when an app that got its answer sends again: a connection
+// for one request is not worth the trouble, a flow in one direction is faster through the daemon, whose larger writes
+// it profits from, and a socket that once took part stays slower on TCP.
+//
+//   --second turn; refused, then at the third--> joined --> withdrawn, before either connection is closed
 #pragma once
 #include <cstdint>
 
@@ -24,9 +27,10 @@ class TcpShortCircuit {
   explicit TcpShortCircuit(fastpath::SpliceOffers* offers) : offers_(offers) {}
 
   bool joined() const { return static_cast<bool>(pair_); }
-  // Both are open. The first time, and as long as it did not come to a pair, at the first bytes from the upstream.
+  // So many bytes were written on in that direction. True: it is time to join().
+  bool turns(Direction direction, uint64_t bytes);
+  // Both are open.
   void join(net::Connection& downstream, net::Connection& upstream);
-  bool wants_first_upstream_bytes() const { return offers_ != nullptr && !joined(); }
   // Tells how far the daemon is in that direction, if it holds back nothing: call it when `to` is drained.
   void report(Direction direction, net::Connection& from, net::Connection& to);
   // The app that this direction leads to has ended its side and left bytes unread, which TCP would tell by a reset.
@@ -42,6 +46,9 @@ class TcpShortCircuit {
   fastpath::SpliceOffers* offers_;  // null: nothing to ask any more, or never
   fastpath::JoinedPair pair_;
   bool asked_before_ = false;
+  uint8_t turns_ = 0;  // as far as they are counted
+  Direction direction_ = Direction::kFromDownstream;  // of the last bytes
+  uint64_t one_way_bytes_ = 0;                        // since the flow turned
   uint64_t handed_on_[2] = {};  // of each direction, as last known
   Bytes taken_;
 };
