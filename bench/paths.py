@@ -104,19 +104,28 @@ def medians(running, rounds, take):
 
 def measure(options):
     """({measurement: {path: medians}}, {path: why it is missing}, {path: the kernel's counters at the end})"""
-    results, counted = {}, {}
+    results, missing, counted = {}, {}, {}
+
+    def local(makers):
+        with contextlib.ExitStack() as stack:
+            running, gone = start(makers, stack.enter_context(Apps()), stack, options)
+            for what, size in measurements(options):
+                results.setdefault(label(what, size), {}).update(medians(
+                    running, options.rounds,
+                    lambda path, what=what, size=size: sample(path, what, size, options.seconds)))
+                print(f"  {label(what, size)} done", file=sys.stderr, flush=True)
+            counted.update({path.name: path.counters() for path in running})
+            missing.update(gone)
+
+    local([path for path in PATHS if not path.netfilter])
     with contextlib.ExitStack() as stack:
-        running, missing = start(PATHS, stack.enter_context(Apps()), stack, options)
-        for what, size in measurements(options):
-            results[label(what, size)] = medians(
-                running, options.rounds, lambda path, what=what, size=size: sample(path, what, size, options.seconds))
-            print(f"  {label(what, size)} done", file=sys.stderr, flush=True)
-        counted |= {path.name: path.counters() for path in running}
-    with contextlib.ExitStack() as stack:
-        running, http_missing = start(http_paths.HTTP_PATHS, None, stack, options, "http ")
+        running, gone = start(http_paths.HTTP_PATHS, None, stack, options, "http ")
         results[HTTP] = medians(running, options.rounds, lambda path: path.sample(options.seconds))
         counted |= {f"http {path.name}": path.counters() for path in running}
-    return results, missing | http_missing, {name: found for name, found in counted.items() if found}
+        missing |= gone
+    # Last: once a rule was made, every packet of the namespace passes netfilter's hooks, whichever path it is on.
+    local([path for path in PATHS if path.netfilter])
+    return results, missing, {name: found for name, found in counted.items() if found}
 
 
 def ratio(results, what, key, one, other):

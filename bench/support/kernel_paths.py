@@ -136,6 +136,7 @@ class Tproxy(Path):
     """As for iptables, but the proxy's socket has the address that was dialled: marked on the way out, so that it is
     routed to this host whatever the address, and given to the proxy when it comes in."""
     name = "tproxy"
+    netfilter = True
     MARK, TABLE = "0x4d52", "19794"
 
     def set_up(self):

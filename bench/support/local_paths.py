@@ -55,6 +55,7 @@ class Path:
     """Base: the client connects to the server itself."""
     name = "direct"
     cgroup = None  # folder that the client joins
+    netfilter = False  # makes rules, which slow every path of the namespace down
 
     def __init__(self, apps):
         self.apps = apps
@@ -141,6 +142,7 @@ class NginxStream(ThroughProxy):
 class IptablesRedirect(Path):
     """The client dials an address that nobody listens on; iptables sends it to the proxy."""
     name = "iptables"
+    netfilter = True
 
     def set_up(self):
         program = self.run_program(proxies.millrace(self.apps.port, "tcp", listener=ORIGINAL_DST))
