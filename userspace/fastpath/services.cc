@@ -132,7 +132,9 @@ Result<void> Services::update(const net::Address& address, uint8_t protocol, std
   Result<uint32_t> first = take_slots(count);
   if (!first) return first.error();
   std::copy(slots.begin(), slots.end(), slots_ + *first);
-  std::atomic_thread_fence(std::memory_order_release);  // slots before the service that names them
+  // Slots before the service that names them: the compiler's order here, the processor's by the kernel, whose hash maps
+  // publish a value with a release store (rcu_assign_pointer).
+  std::atomic_signal_fence(std::memory_order_release);
   const fp_service value{generation_ + 1, *first, count, options_.refuse_when_empty ? 1u : 0u};
   if (bpf_map_update_elem(service_map_.get(), &key, &value, BPF_ANY) != 0) {
     const int error = errno;

@@ -195,16 +195,15 @@ Result<void> SpliceOffers::route(uint64_t from, const fp_splice_route& route) co
 
 void SpliceOffers::unroute(uint64_t from) const { bpf_map_delete_elem(routes_map_, &from); }
 
-// Empties a cell for a new pair; the generation changes first.
+// Empties a cell for a new pair; the generation changes first, as each store after it is a release.
 uint32_t SpliceOffers::take_cell(uint32_t at) {
   fp_splice_pair& cell = cells_[at];
   cell.generation = cell.generation + 1;
-  std::atomic_thread_fence(std::memory_order_seq_cst);
   for (size_t direction = 0; direction < 2; ++direction) {
-    cell.forwarded[direction] = 0;
-    cell.redirected[direction] = 0;
-    cell.messages[direction] = 0;
-    cell.lost_at_close[direction] = 0;
+    __atomic_store_n(&cell.forwarded[direction], 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&cell.redirected[direction], 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&cell.messages[direction], 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&cell.lost_at_close[direction], 0, __ATOMIC_RELEASE);
   }
   return cell.generation;
 }
