@@ -347,10 +347,11 @@ TEST_F(ServicesTest, KeepAnUnconnectedSocketOnOneEndpoint) {
   const Fd second = bind_socket(address("127.0.0.1", 0), SOCK_DGRAM);
   set(vip_v4_, IPPROTO_UDP, {{local_of(first.get())}, {local_of(second.get())}});
   ASSERT_EQ(app([&]() -> std::string {
+    std::vector<Fd> sockets;  // all open, so that no two have the same port
     for (int socket = 0; socket < 64; ++socket) {
-      const Fd fd = make_socket(AF_INET, SOCK_DGRAM);
+      sockets.push_back(make_socket(AF_INET, SOCK_DGRAM));
       for (int i = 0; i < 3; ++i) {
-        if (send_to(fd.get(), "x", vip_v4_) != "ok") return "failed";
+        if (send_to(sockets.back().get(), "x", vip_v4_) != "ok") return "failed";
       }
     }
     return "ok";
