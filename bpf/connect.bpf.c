@@ -5,14 +5,11 @@
 #include "lib/dialled.h"
 #include "lib/own.h"
 #include "lib/service.h"
+#include "lib/verdict.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
 const volatile struct fp_capture_settings capture_settings = {};
-
-#define REFUSED (-111)  // ECONNREFUSED
-
-enum verdict { KEEP, SEND, REFUSE };
 
 static __always_inline enum verdict keep(struct bpf_sock_addr *ctx, __u32 reason) {
   forget_dialled(ctx);
@@ -76,9 +73,7 @@ int connect4(struct bpf_sock_addr *ctx) {
   read_v4(ctx, &to);
   enum verdict verdict = steer(ctx, &to, &target);
   if (verdict == SEND) write_v4(ctx, &target);
-  if (verdict != REFUSE) return 1;
-  bpf_set_retval(REFUSED);
-  return 0;
+  return answer(verdict);
 }
 
 SEC("cgroup/connect6")
@@ -87,9 +82,7 @@ int connect6(struct bpf_sock_addr *ctx) {
   read_v6(ctx, &to);
   enum verdict verdict = steer(ctx, &to, &target);
   if (verdict == SEND) write_v6(ctx, &target);
-  if (verdict != REFUSE) return 1;
-  bpf_set_retval(REFUSED);
-  return 0;
+  return answer(verdict);
 }
 
 static __always_inline const struct fp_endpoint_addr *shown_peer(struct bpf_sock_addr *ctx,

@@ -6,10 +6,9 @@
 #include "lib/dialled.h"
 #include "lib/own.h"
 #include "lib/service.h"
+#include "lib/verdict.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-#define REFUSED (-111)  // ECONNREFUSED
 
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -33,8 +32,6 @@ static __always_inline void expect_no_answer(__u64 socket, const struct fp_endpo
   struct fp_answer_key key = {.socket = socket, .endpoint = *to};
   if (bpf_map_lookup_elem(&fp_answers, &key)) bpf_map_delete_elem(&fp_answers, &key);
 }
-
-enum verdict { KEEP, SEND, REFUSE };
 
 static __always_inline enum verdict steer(struct bpf_sock_addr *ctx, const struct fp_endpoint_addr *to,
                                           struct fp_endpoint_addr *target) {
@@ -67,9 +64,7 @@ int sendmsg4(struct bpf_sock_addr *ctx) {
   read_v4(ctx, &to);
   enum verdict verdict = steer(ctx, &to, &target);
   if (verdict == SEND) write_v4(ctx, &target);
-  if (verdict != REFUSE) return 1;
-  bpf_set_retval(REFUSED);
-  return 0;
+  return answer(verdict);
 }
 
 SEC("cgroup/sendmsg6")
@@ -78,9 +73,7 @@ int sendmsg6(struct bpf_sock_addr *ctx) {
   read_v6(ctx, &to);
   enum verdict verdict = steer(ctx, &to, &target);
   if (verdict == SEND) write_v6(ctx, &target);
-  if (verdict != REFUSE) return 1;
-  bpf_set_retval(REFUSED);
-  return 0;
+  return answer(verdict);
 }
 
 // The address that the receiver of a datagram from `source` asked: what its socket dialled, or what it sent to.

@@ -1,14 +1,13 @@
 // What the server is: state, version, memory, listeners, configuration.
 #include <fmt/format.h>
 #include <malloc.h>
-#include <unistd.h>
 
-#include <cstdio>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "admin/json.h"
 #include "admin/pages.h"
+#include "base/memory.h"
 
 namespace millrace::admin {
 namespace {
@@ -44,16 +43,6 @@ Json node_json(const NodeFacts& node) {
   return json;
 }
 
-// Bytes of resident memory, by /proc/self/statm (its second number, in pages).
-uint64_t resident_bytes() {
-  std::FILE* file = std::fopen("/proc/self/statm", "re");
-  if (file == nullptr) return 0;
-  unsigned long size = 0, resident = 0;
-  const int read = std::fscanf(file, "%lu %lu", &size, &resident);
-  std::fclose(file);
-  return read == 2 ? resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) : 0;
-}
-
 }  // namespace
 
 Response answer_ready(const Request&, AdminContext& context) {
@@ -87,7 +76,7 @@ Response answer_memory(const Request&, AdminContext&) {
       {"pageheap_unmapped", "0"},
       {"pageheap_free", text(info.fordblks)},
       {"total_thread_cache", text(info.fsmblks)},
-      {"total_physical_bytes", text(resident_bytes())},
+      {"total_physical_bytes", text(base::resident_bytes())},
   }));
 }
 

@@ -252,7 +252,6 @@ void TcpProxySession::on_data(net::Connection& connection, base::Buffer& data, b
     downstream_ended_ |= end_stream;
     if (upstream_.connected() && !upstream_.connection().write_ended()) {
       upstream_.connection().write(data, end_stream);
-      data.clear();
       forwarded(Direction::kFromDownstream, bytes, upstream_.connection());
     }
   } else {
@@ -260,7 +259,6 @@ void TcpProxySession::on_data(net::Connection& connection, base::Buffer& data, b
     upstream_ended_ |= end_stream;
     if (!downstream_->write_ended()) {
       downstream_->write(data, end_stream);
-      data.clear();
       forwarded(Direction::kFromUpstream, bytes, *downstream_);
     }
   }

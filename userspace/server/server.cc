@@ -5,9 +5,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstdio>
-
 #include "base/log.h"
+#include "base/memory.h"
 #include "net/socket.h"
 #include "stats/names.h"
 #include "stats/schema_cluster.h"
@@ -24,15 +23,6 @@ namespace {
 
 constexpr base::milliseconds kDrainCheck{50};
 constexpr size_t kFlushBlocks = 256;
-
-int64_t resident_bytes() {
-  long pages = 0;
-  if (FILE* f = std::fopen("/proc/self/statm", "re"); f != nullptr) {
-    if (std::fscanf(f, "%*d %ld", &pages) != 1) pages = 0;
-    std::fclose(f);
-  }
-  return static_cast<int64_t>(pages) * sysconf(_SC_PAGESIZE);
-}
 
 }  // namespace
 
@@ -270,7 +260,7 @@ void Server::refresh_stats() {
   shard.gauge_set(ss::kTotalConnections, connections_.active.load(std::memory_order_relaxed));
   shard.gauge_set(ss::kMemoryAllocated, static_cast<int64_t>(heap.uordblks + heap.hblkhd));
   shard.gauge_set(ss::kMemoryHeapSize, static_cast<int64_t>(heap.arena + heap.hblkhd));
-  shard.gauge_set(ss::kMemoryPhysicalSize, resident_bytes());
+  shard.gauge_set(ss::kMemoryPhysicalSize, static_cast<int64_t>(base::resident_bytes()));
   const stream::AccessLogCounts counts = access_logs_.counts();
   namespace fs = stats::filesystem;
   stats::StatShard files = filesystem_stats_->main_shard();
