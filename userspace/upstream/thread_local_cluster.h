@@ -13,7 +13,7 @@
 
 namespace millrace::upstream {
 
-class Http1Pool;
+class HttpPool;
 
 class ThreadLocalCluster {
  public:
@@ -33,7 +33,7 @@ class ThreadLocalCluster {
   // nullptr: no host to choose, already counted (upstream_cx_none_healthy).
   Host* choose(const LbContext& context = {});
   // The pool of a host; nullptr: max_connection_pools is met, already counted (UO).
-  Http1Pool* http1_pool(Host& host, ResourcePriority priority);
+  HttpPool* http_pool(Host& host, ResourcePriority priority);
   // Closes idle connections now, busy ones after their response. Pools stay usable.
   void drain();
   // Closes all connections; requests get kLocalReset.
@@ -51,7 +51,7 @@ class ThreadLocalCluster {
   std::span<HostCounters> counters_;
   LoadBalancer balancer_;
   std::unique_ptr<OriginalDstBalancer> original_dst_;  // of an ORIGINAL_DST cluster, in place of the balancer
-  std::vector<std::unique_ptr<Http1Pool>> http1_pools_;  // [host index * 2 + priority], empty until one is asked for
+  std::vector<std::unique_ptr<HttpPool>> http_pools_;  // [host index * 2 + priority], empty until one is asked for
 };
 
 // A worker's clusters, by Cluster::index().
