@@ -52,6 +52,7 @@ http::Framing request_framing(const http::HeaderMap& headers, bool end_stream) {
 Http1Client::Http1Client(Http1Pool& pool)
     : pool_(pool),
       account_(pool.cluster(), pool.host(), pool.priority()),
+      hop_(pool.cluster().splice_offers()),
       parser_(parser_options(pool.cluster().cluster().options().http)),
       idle_timer_(pool.cluster().loop().timers(), *this),
       duration_timer_(pool.cluster().loop().timers(), *this) {
@@ -110,6 +111,7 @@ bool Http1Client::send_headers(const http::HeaderMap& headers, bool end_stream) 
   raw_request_ = is_tunnel(headers);
   http::Framing framing = request_framing(headers, end_stream);
   if (raw_request_) framing = {};
+  else hop_.on_request(*connection_);
   framing_ = framing.kind;
   const size_t before = connection_->output().size();
   const HttpOptions& options = account_.cluster().cluster().options().http;
@@ -202,6 +204,8 @@ bool Http1Client::deliver_headers(base::Buffer& data, bool end_stream) {
     fail(ResetReason::kProtocolError, nullptr, EndedBy::kLocal);
     return false;
   }
+  // A tunnel's ends tell more by resets than those of HTTP, so it has all of TCP.
+  if (raw_response_) hop_.withdraw();
   if (!raw_response_ && parser_.ended()) {
     base::Buffer none;
     [[maybe_unused]] const Event complete = parse(data, none);
@@ -315,6 +319,7 @@ void Http1Client::close(net::CloseMode mode, EndedBy by) {
   account_.closed(by, active);
   if (connected_) account_.cluster().stats().record(stat::kUpstreamRqPerCx, requests_);
   io::Loop& loop = account_.cluster().loop();
+  hop_.withdraw();
   net::Connection::close(std::move(connection_), mode, kFlushDelay);
   unlink();
   loop.retire(std::unique_ptr<io::Retired>(this));

@@ -7,6 +7,7 @@
 //        \______________________\_______________________/--close()--> gone
 #pragma once
 #include "base/list.h"
+#include "fastpath/hop.h"
 #include "http/http1_parser.h"
 #include "http/http1_writer.h"
 #include "io/loop.h"
@@ -61,6 +62,7 @@ class Http1Client final : public io::Retired, private net::ConnectionHandler, pu
   ConnectionAccount account_;
   std::unique_ptr<net::Connection> connection_;  // null once closed
   UpstreamRequest* request_ = nullptr;
+  fastpath::Hop hop_;
   http::Http1Parser parser_;
   http::Framing::Kind framing_ = http::Framing::Kind::kNone;  // of the request
   uint32_t requests_ = 0;
