@@ -331,6 +331,7 @@ void Connection::begin_closing(bool reset) {
 void Connection::finish_if_idle() {
   if (recv_.in_flight() || send_.in_flight() || finished_) return;
   finished_ = true;
+  if (reset_over_unread_ && !reset_) reset_ = loop_.backend().unread(fd_) > 0;
   if (fd_ >= 0) loop_.backend().close(fd_, reset_);
   loop_.retire(std::unique_ptr<Connection>(this));
 }

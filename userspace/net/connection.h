@@ -151,6 +151,8 @@ class Connection final : public io::Retired, private base::ListHook<> {
   bool local_address_restored() const { return restored_ != nullptr; }
   uint64_t bytes_received() const { return bytes_received_; }
   uint64_t bytes_sent() const { return bytes_sent_; }
+  // For a socket that gets bytes past TCP: closed over unread ones it is reset, as TCP does of itself for its own.
+  void reset_over_unread() { reset_over_unread_ = true; }
   // Connections alive on this thread, those closing included.
   static size_t alive();
 
@@ -203,6 +205,7 @@ class Connection final : public io::Retired, private base::ListHook<> {
   bool notify_drained_ = false;
   bool delay_close_ = false;
   bool reset_ = false;
+  bool reset_over_unread_ = false;
   bool redeliver_ = false;
   bool failed_ = false;
   bool finished_ = false;

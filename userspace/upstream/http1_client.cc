@@ -45,7 +45,8 @@ http::Framing request_framing(const http::HeaderMap& headers, bool end_stream) {
 }  // namespace
 
 Http1Client::Http1Client(HttpPool& pool)
-    : HttpClient(pool, 1), parser_(parser_options(pool.cluster().cluster().options().http)) {
+    : HttpClient(pool, 1), hop_(pool.cluster().splice_offers()),
+      parser_(parser_options(pool.cluster().cluster().options().http)) {
   stats().inc(stat::kUpstreamCxHttp1Total);
 }
 
@@ -79,6 +80,7 @@ bool Http1Client::send_headers(UpstreamRequest&, const http::HeaderMap& headers,
   raw_request_ = is_tunnel(headers);
   http::Framing framing = request_framing(headers, end_stream);
   if (raw_request_) framing = {};
+  else hop_.on_request(*connection_);
   framing_ = framing.kind;
   const size_t before = connection_->output().size();
   const HttpOptions& http = options().http;
@@ -171,6 +173,8 @@ bool Http1Client::deliver_headers(base::Buffer& data, bool end_stream) {
     fail(ResetReason::kProtocolError, nullptr, EndedBy::kLocal);
     return false;
   }
+  // A tunnel's ends tell more by resets than those of HTTP, so it has all of TCP.
+  if (raw_response_) hop_.withdraw();
   if (!raw_response_ && parser_.ended()) {
     base::Buffer none;
     [[maybe_unused]] const Event complete = parse(data, none);
@@ -268,6 +272,7 @@ void Http1Client::fail(ResetReason reason, const base::Error* error, EndedBy by,
 }
 
 void Http1Client::close(net::CloseMode mode, EndedBy by) {
+  hop_.withdraw();
   HttpClient::close(mode, by, detach() != nullptr);
 }
 

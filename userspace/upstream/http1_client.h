@@ -2,6 +2,7 @@
 // makes a connection unfit for another request: the peer says close or ends its side, a response that comes before the
 // request is whole, bytes nobody asked for, an upgrade, max_requests_per_connection, max_connection_duration, a drain.
 #pragma once
+#include "fastpath/hop.h"
 #include "http/http1_parser.h"
 #include "http/http1_writer.h"
 #include "upstream/http_client.h"
@@ -43,6 +44,7 @@ class Http1Client final : public HttpClient {
   void close(net::CloseMode mode, EndedBy by);
 
   UpstreamRequest* request_ = nullptr;
+  fastpath::Hop hop_;
   http::Http1Parser parser_;
   http::Framing::Kind framing_ = http::Framing::Kind::kNone;  // of the request
   bool headers_seen_ = false;       // of the final response

@@ -7,9 +7,11 @@ namespace millrace::upstream {
 
 namespace stat = stats::cluster;
 
-ThreadLocalCluster::ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker)
+ThreadLocalCluster::ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker,
+                                       const fastpath::SpliceOffers* splice_offers)
     : cluster_(cluster),
       loop_(loop),
+      splice_offers_(splice_offers),
       worker_(worker),
       stats_(cluster.stats().worker(worker)),
       counters_(cluster.host_counters(worker)),
@@ -70,7 +72,7 @@ ThreadLocalClusters::ThreadLocalClusters(std::shared_ptr<const ClusterSet> set, 
 ThreadLocalClusters::~ThreadLocalClusters() = default;
 
 ThreadLocalCluster& ThreadLocalClusters::make(uint32_t index) {
-  clusters_[index] = std::make_unique<ThreadLocalCluster>(set_->at(index), loop_, worker_);
+  clusters_[index] = std::make_unique<ThreadLocalCluster>(set_->at(index), loop_, worker_, splice_offers_);
   return *clusters_[index];
 }
 

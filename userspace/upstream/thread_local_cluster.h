@@ -11,19 +11,26 @@
 #include "upstream/load_balancer.h"
 #include "upstream/original_dst_balancer.h"
 
+namespace millrace::fastpath {
+class SpliceOffers;
+}
+
 namespace millrace::upstream {
 
 class HttpPool;
 
 class ThreadLocalCluster {
  public:
-  ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker);
+  ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker,
+                     const fastpath::SpliceOffers* splice_offers = nullptr);
   ~ThreadLocalCluster();
   ThreadLocalCluster(const ThreadLocalCluster&) = delete;
   ThreadLocalCluster& operator=(const ThreadLocalCluster&) = delete;
 
   Cluster& cluster() const { return cluster_; }
   io::Loop& loop() const { return loop_; }
+  // Null: no connection of this process is short-circuited.
+  const fastpath::SpliceOffers* splice_offers() const { return splice_offers_; }
   uint16_t worker() const { return worker_; }
   stats::StatShard& stats() { return stats_; }
   HostCounters& counters(const Host& host) {
@@ -46,6 +53,7 @@ class ThreadLocalCluster {
 
   Cluster& cluster_;
   io::Loop& loop_;
+  const fastpath::SpliceOffers* const splice_offers_;
   const uint16_t worker_;
   stats::StatShard stats_;
   std::span<HostCounters> counters_;
@@ -66,6 +74,8 @@ class ThreadLocalClusters {
     return found != nullptr ? *found : make(index);
   }
   ThreadLocalCluster& get(const Cluster& cluster) { return get(cluster.index()); }
+  // Of the worker; before any cluster is asked for. They outlive this.
+  void set_splice_offers(const fastpath::SpliceOffers* offers) { splice_offers_ = offers; }
   // nullptr: no cluster of that name (cluster_header; response flag NC).
   ThreadLocalCluster* find(std::string_view name);
   void drain();
@@ -77,6 +87,7 @@ class ThreadLocalClusters {
   std::shared_ptr<const ClusterSet> set_;
   io::Loop& loop_;
   const uint16_t worker_;
+  const fastpath::SpliceOffers* splice_offers_ = nullptr;
   std::vector<std::unique_ptr<ThreadLocalCluster>> clusters_;
 };
 
