@@ -69,7 +69,7 @@ envoy.type.v3.Int32Range
 envoy.config.core.v3.Address
   socket_address pipe
 envoy.config.core.v3.SocketAddress
-  protocol{TCP} address port_value ipv4_compat
+  protocol{TCP} address port_value ipv4_compat network_namespace_filepath
 envoy.config.core.v3.Pipe
   path mode
 envoy.config.core.v3.SocketOption

@@ -106,6 +106,7 @@ void Translator::bind_config(const core_v3::BindConfig& from, upstream::ClusterO
   }
   if (from.has_source_address()) {
     if (auto found = socket_address(from.source_address(), path + ".source_address", true)) to.bind_address = *found;
+    own_network_namespace(from.source_address(), path + ".source_address");
   }
   if (from.freebind().value()) {
     const bool v6 = to.bind_address.kind() == net::Address::Kind::kIpv6;
@@ -144,6 +145,7 @@ void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOpt
       const auto& endpoint = source.lb_endpoints(e);
       const std::string at = fmt::format("{}.endpoints[{}].lb_endpoints[{}]", path, l, e);
       auto where = address(endpoint.endpoint().address(), at + ".endpoint.address", false);
+      own_network_namespace(endpoint.endpoint().address().socket_address(), at + ".endpoint.address.socket_address");
       if (!where) continue;
       upstream::EndpointOptions out;
       out.address = std::move(*where);

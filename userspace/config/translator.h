@@ -152,6 +152,8 @@ class Translator {
   }
   std::optional<net::Address> address(const core_v3::Address& from, Path path, bool port_zero_allowed);
   std::optional<net::Address> socket_address(const core_v3::SocketAddress& from, Path path, bool port_zero_allowed);
+  // Of addresses other than listeners'.
+  void own_network_namespace(const core_v3::SocketAddress& from, Path path);
   net::TcpKeepalive keepalive(const core_v3::TcpKeepalive& from);
   std::vector<net::SocketOption> socket_options(const google::protobuf::RepeatedPtrField<core_v3::SocketOption>& from);
   std::vector<net::Cidr> cidr_ranges(const google::protobuf::RepeatedPtrField<core_v3::CidrRange>& from, Path path);
@@ -215,7 +217,13 @@ class Translator {
   // translate_fastpath.cc
   void fast_path(const bootstrap_v3::Bootstrap& from, Snapshot& to);
   FastPath fast_path(const fastpath_v1::FastPath& from, const Snapshot& snapshot, Path path);
+  // What capture's listeners have so far.
+  struct CaptureAddresses {
+    std::map<net::Address::Kind, net::Address> of_family;
+    std::set<std::pair<std::string, net::Address::Kind>> in_namespace;
+  };
   void capture(const fastpath_v1::Capture& from, const Snapshot& snapshot, FastPath& to, Path path);
+  void capture_address(const Listener& listener, const net::Address& address, CaptureAddresses& known, Path path);
   void connect_time(const fastpath_v1::ConnectTime& from, const Snapshot& snapshot, FastPath& to, Path path);
   void service_address(const net::Address& address, const upstream::Cluster& cluster, Path path);
   void inbound(const fastpath_v1::Inbound& from, const Snapshot& snapshot, FastPath& to, Path path);
