@@ -65,6 +65,8 @@ static __always_inline int opted_in(const struct fp_splice_tuple *tuple, int act
   if (bpf_map_lookup_elem(&splice_services, &service)) return 1;
   if (!is_loopback(&tuple->remote) && !same_addr(&tuple->remote, &tuple->local)) return 0;
   __builtin_memset(&service.addr, 0, sizeof service.addr);
+  if (bpf_map_lookup_elem(&splice_services, &service)) return 1;
+  service.port = 0;
   return bpf_map_lookup_elem(&splice_services, &service) != NULL;
 }
 

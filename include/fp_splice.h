@@ -51,7 +51,7 @@ struct fp_splice_tuple {
 };
 
 // Whose ends are noted: by the address that the client dialled. A zero address is a wildcard, which matches connections
-// to loopback or from an address to itself only.
+// to loopback or from an address to itself only; with port 0 to any port.
 struct fp_splice_service {
   __u64 netns;
   struct fp_addr addr;

@@ -70,6 +70,10 @@ std::vector<net::Address> short_circuited(const config::FastPath::ShortCircuit& 
     for (const net::Address& address : listener->bound) add(address);
     for (const upstream::Cluster* cluster : clusters_of(*listener->options->chain.filter)) {
       for (const auto& host : cluster->hosts()) add(host->address());
+      // Where its connections go, nobody knows before they come: any address of this machine.
+      if (cluster->options().type == upstream::DiscoveryType::kOriginalDst) {
+        add(net::Address::parse_ip("0.0.0.0", 0).value());
+      }
     }
   }
   return all;

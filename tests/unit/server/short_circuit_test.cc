@@ -56,6 +56,15 @@ TEST_F(ShortCircuitedTest, AreTheAddressesOfTheListenerAndOfTheEndpointsBehindIt
   EXPECT_THAT(of({"a"}), ElementsAre("127.0.0.1:1000", "[::1]:1000", "10.0.0.1:80", "10.0.0.2:80"));
 }
 
+TEST_F(ShortCircuitedTest, AreAllOfThisMachineBehindAnOriginalDestination) {
+  upstream::ClusterOptions options;
+  options.name = "original";
+  options.type = upstream::DiscoveryType::kOriginalDst;
+  cluster_ = std::make_unique<upstream::Cluster>(std::move(options), store_);
+  listen("a", {*net::Address::parse_ip("127.0.0.1", 1000)});
+  EXPECT_THAT(of({"a"}), ElementsAre("127.0.0.1:1000", "0.0.0.0:0"));
+}
+
 TEST_F(ShortCircuitedTest, EachAddressOnceAndOnlyOfListenersThatAreNamed) {
   listen("a", {*net::Address::parse_ip("127.0.0.1", 1000)});
   listen("b", {*net::Address::parse_ip("127.0.0.1", 2000)});
