@@ -50,7 +50,9 @@ std::vector<const upstream::Cluster*> clusters_of(const filter::NetworkFilterCon
   } else if (const auto* http = dynamic_cast<const filter::HcmConfig*>(&chain_end)) {
     for (const auto& filter : http->options().filters) {
       const auto* router = dynamic_cast<const router::HttpRouterConfig*>(filter.get());
-      if (router != nullptr) all.insert(all.end(), router->options().clusters.begin(), router->options().clusters.end());
+      if (router == nullptr) continue;
+      const auto& clusters = router->options().clusters;
+      all.insert(all.end(), clusters.begin(), clusters.end());
     }
   }
   std::erase(all, nullptr);
