@@ -1,11 +1,12 @@
-// Pairs of net::Connection over the simulated network, both ends on one loop: what is written arrives, once and
-// in order, through half-closes, pauses and every way to close; and in the end nothing is left.
+// Pairs of net::Connection over the simulated network, both ends on one loop, plain or with a transport: what is
+// written arrives, once and in order, through half-closes, pauses and every way to close; and in the end nothing is left.
 #include <map>
 
 #include "net/acceptor.h"
 #include "net/connection.h"
 #include "sim/bytes.h"
 #include "sim/seeds.h"
+#include "support/toy_transport.h"
 
 namespace millrace::sim {
 namespace {
@@ -64,7 +65,8 @@ class Side final : public net::ConnectionHandler {
 };
 
 struct World {
-  World(uint64_t seed, bool calm_in) : prng(seed), calm(calm_in) {
+  World(uint64_t seed, bool calm_in, bool secure_in) : prng(seed), calm(calm_in), secure(secure_in) {
+    client_transport.options.record_bytes_max = server_transport.options.record_bytes_max = 1 + prng.below(16'000);
     auto backend = std::make_unique<Network>(prng.next(), draw_faults(prng, calm));
     network = backend.get();
     loop = std::make_unique<io::Loop>(std::move(backend));
@@ -73,6 +75,7 @@ struct World {
     acceptor = std::make_unique<net::Acceptor>(*loop, network->listen(address), [this](int fd) {
       Side& side = make_side();
       side.own(Connection::accepted(*loop, fd));
+      if (secure) side.connection_->secure(server_transport.create({}), base::milliseconds(500));
       side.connection_->start();
       side.begin();
     });
@@ -86,6 +89,7 @@ struct World {
     Side& side = make_side();
     net::ConnectOptions options;
     options.timeout = base::milliseconds(1 + prng.below(200));
+    if (secure) options.transport = &client_transport;
     side.connecting_ = true;
     side.own(Connection::connect(*loop, address, options, side));
     if (prng.below(2) == 0) side.begin();  // writes before it is connected
@@ -99,7 +103,8 @@ struct World {
   }
 
   base::Prng prng;
-  bool calm;
+  bool calm, secure;
+  test::ToyFactory client_transport{true}, server_transport{false};
   Network* network = nullptr;
   std::unique_ptr<io::Loop> loop;
   net::Address address;
@@ -206,11 +211,11 @@ void check_direction(const World& world, const Side& writer, const Side& reader)
   }
 }
 
-void run(uint64_t seed) {
+void run(uint64_t seed, bool secure) {
   const size_t alive_before = Connection::alive();
   {
     base::Prng prng(seed);
-    World world(prng.next(), prng.below(2) == 0);
+    World world(prng.next(), prng.below(2) == 0, secure);
     const uint64_t pairs = 1 + prng.below(8);
     for (uint64_t i = 0; i < pairs; ++i) world.dial();
     const base::nanoseconds limit = base::seconds(120);
@@ -238,7 +243,13 @@ void run(uint64_t seed) {
   }
 }
 
-TEST(ConnectionSim, BytesArriveOnceAndInOrderAndNothingIsLeft) { for_each_seed(300, run); }
+TEST(ConnectionSim, BytesArriveOnceAndInOrderAndNothingIsLeft) {
+  for_each_seed(300, [](uint64_t seed) { run(seed, false); });
+}
+
+TEST(ConnectionSim, SoTheyDoThroughATransport) {
+  for_each_seed(300, [](uint64_t seed) { run(seed, true); });
+}
 
 }  // namespace
 }  // namespace millrace::sim

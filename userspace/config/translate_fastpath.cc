@@ -219,9 +219,6 @@ void Translator::short_circuit(const fastpath_v1::ShortCircuit& from, const Snap
     const std::string at = fmt::format("{}.listeners[{}]", path, i);
     const Listener* listener = listener_named(from.listeners(i), snapshot, at);
     if (listener == nullptr) continue;
-    if (dynamic_cast<const router::TcpProxyConfig*>(listener->chain.filter.get()) == nullptr) {
-      warning(at, fmt::format("'{}' has no TCP proxy: its connections go on through TCP", listener->name));
-    }
     options.listeners.push_back(listener->name);
   }
   set_if(from.has_unread_bytes_max(), from.unread_bytes_max(), options.unread_bytes_max);

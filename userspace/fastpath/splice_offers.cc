@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "fastpath/splice.h"
+#include "fastpath/splice_status.h"
 #include "skel/splice.skel.h"
 
 namespace millrace::fastpath {
@@ -59,6 +60,10 @@ size_t index_of(SpliceDirection direction) { return static_cast<size_t>(directio
 
 }  // namespace
 
+HopOffer::HopOffer(const SpliceOffers* offers, uint64_t own, uint64_t app) : offers_(offers), own_(own), app_(app) {
+  offers->stats_.gauge_add(kSpliceHops);
+}
+
 HopOffer::HopOffer(HopOffer&& other) noexcept
     : offers_(std::exchange(other.offers_, nullptr)), own_(other.own_), app_(other.app_) {}
 
@@ -75,6 +80,7 @@ void HopOffer::withdraw() {
   if (offers_ == nullptr) return;
   offers_->unroute(own_);
   offers_->unroute(app_);
+  offers_->stats_.gauge_sub(kSpliceHops);
   offers_ = nullptr;
 }
 
@@ -112,11 +118,13 @@ void JoinedPair::withdraw() {
   offers_ = nullptr;
 }
 
-Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, uint32_t count) {
+Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, uint32_t count,
+                                        stats::StatShard stats) {
   MILLRACE_ASSERT(index < count);
   splice_bpf* skeleton = splice.object_->get();
   SpliceOffers out;
   out.pieces_ = splice.pieces_;
+  out.stats_ = stats;
   out.socks_map_ = bpf_map__fd(skeleton->maps.splice_socks);
   out.routes_map_ = bpf_map__fd(skeleton->maps.splice_routes);
   out.admit_program_ = bpf_program__fd(skeleton->progs.splice_admit);
@@ -132,6 +140,7 @@ Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, ui
 
 SpliceOffers::SpliceOffers(SpliceOffers&& other) noexcept
     : pieces_(other.pieces_),
+      stats_(other.stats_),
       socks_map_(other.socks_map_),
       routes_map_(other.routes_map_),
       admit_program_(other.admit_program_),
@@ -209,6 +218,16 @@ uint32_t SpliceOffers::take_cell(uint32_t at) {
 }
 
 Result<HopOffer> SpliceOffers::offer_hop(int fd) const {
+  Result<HopOffer> made = make_hop(fd);
+  if (made.ok()) stats_.inc(kSpliceHopOffered);
+  else if (made.error().code == ErrorCode::kUnreachable) stats_.inc(kSpliceHopNotYet);
+  else if (made.error().code == ErrorCode::kNotFound) stats_.inc(kSpliceHopUnknown);
+  else if (made.error().code == ErrorCode::kUnsupported) stats_.inc(kSpliceHopUnfit);
+  else stats_.inc(kSpliceHopFailed);
+  return made;
+}
+
+Result<HopOffer> SpliceOffers::make_hop(int fd) const {
   Result<Ends> found = ends_of(fd);
   if (!found) return found.error();
   Ends& ends = *found;

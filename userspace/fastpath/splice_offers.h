@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "fastpath/splice.h"
 #include "fp_splice.h"
+#include "stats/stats.h"
 
 namespace millrace::fastpath {
 
@@ -38,7 +39,7 @@ class HopOffer {
 
  private:
   friend class SpliceOffers;
-  HopOffer(const SpliceOffers* offers, uint64_t own, uint64_t app) : offers_(offers), own_(own), app_(app) {}
+  HopOffer(const SpliceOffers* offers, uint64_t own, uint64_t app);
   const SpliceOffers* offers_ = nullptr;
   uint64_t own_ = 0, app_ = 0;
 };
@@ -74,8 +75,9 @@ class JoinedPair {
 
 class SpliceOffers {
  public:
-  // For worker `index` of `count`. `splice` outlives it.
-  static base::Result<SpliceOffers> open(const Splice& splice, uint32_t index, uint32_t count);
+  // For worker `index` of `count`. `splice` outlives it. `stats`: this worker's, of a block of splice_schema().
+  static base::Result<SpliceOffers> open(const Splice& splice, uint32_t index, uint32_t count,
+                                         stats::StatShard stats = {});
   SpliceOffers(SpliceOffers&& other) noexcept;
   SpliceOffers& operator=(SpliceOffers&&) = delete;
   ~SpliceOffers();
@@ -99,6 +101,7 @@ class SpliceOffers {
     bool v4() const;
   };
   SpliceOffers() = default;
+  base::Result<HopOffer> make_hop(int fd) const;
   base::Result<Ends> ends_of(int fd) const;
   base::Result<fp_splice_sock> record_of(uint64_t cookie) const;
   // Makes the socket a member and reads its record again.
@@ -108,6 +111,7 @@ class SpliceOffers {
   uint32_t take_cell(uint32_t at);
 
   SplicePieces pieces_;
+  mutable stats::StatShard stats_;
   int socks_map_ = -1;
   int routes_map_ = -1;
   int admit_program_ = -1;

@@ -78,6 +78,12 @@ const stats::Schema& splice_schema() {
       {"hop_v6", stats::Kind::kGaugeNeverImport},
       {"joined_v4", stats::Kind::kGaugeNeverImport},
       {"joined_v6", stats::Kind::kGaugeNeverImport},
+      {"hops", stats::Kind::kGaugeNeverImport},
+      {"hop_offered", stats::Kind::kCounter},
+      {"hop_refused_not_yet", stats::Kind::kCounter},
+      {"hop_refused_unknown", stats::Kind::kCounter},
+      {"hop_refused_unfit", stats::Kind::kCounter},
+      {"hop_refused_failed", stats::Kind::kCounter},
   };
   static_assert(std::size(kStats) == kSpliceStatCount && kSpliceStatCount <= stats::kStatsPerSchemaMax);
   static constexpr stats::Schema kSchema{"fastpath.splice", kStats};

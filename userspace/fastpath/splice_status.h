@@ -34,6 +34,12 @@ enum SpliceStat : uint16_t {
   kSpliceHopV6,
   kSpliceJoinedV4,
   kSpliceJoinedV6,
+  kSpliceHops,        // gauge: connections offered as hops now
+  kSpliceHopOffered,  // offers made, then those refused by reason
+  kSpliceHopNotYet,
+  kSpliceHopUnknown,
+  kSpliceHopUnfit,
+  kSpliceHopFailed,
   kSpliceStatCount,
 };
 const stats::Schema& splice_schema();
@@ -43,6 +49,8 @@ class SpliceExport {
  public:
   SpliceExport(stats::StatBlockPtr block, const SplicePieces& pieces);
   void update(const std::vector<SpliceCount>& now);
+  // For a worker's SpliceOffers, which goes before this.
+  stats::StatShard worker(uint16_t index) const { return block_->worker(index); }
 
  private:
   stats::StatBlockPtr block_;

@@ -36,7 +36,8 @@ http::ParserOptions parser_options(const HcmOptions& o) {
 
 Http1Connection::Http1Connection(HcmWorker& hcm, std::unique_ptr<net::Connection> connection,
                                  ConnectionObserver& observer)
-    : hcm_(hcm), observer_(observer), connection_(std::move(connection)), parser_(parser_options(hcm.options())),
+    : hcm_(hcm), observer_(observer), connection_(std::move(connection)),
+      hop_(hcm.listener().short_circuit ? hcm.worker().splice_offers : nullptr), parser_(parser_options(hcm.options())),
       idle_(hcm.worker().loop.timers(), *this), header_timer_(hcm.worker().loop.timers(), *this),
       max_duration_(hcm.worker().loop.timers(), *this) {
   info_.id = hcm.worker().connection_id();
@@ -212,6 +213,7 @@ void Http1Connection::on_headers_complete() {
   // A request with a body is not upgraded: a server may ignore Upgrade (RFC 9110 section 7.8), and where the body ends
   // must be known when it does.
   upgrade_ = (parser_.upgrade() && !parser_.has_body()) || parser_.connect();
+  if (!upgrade_) hop_.on_request(*connection_);
   stream.on_request_headers(take_end(), upgrade_, parser_.expect_continue());
 }
 
@@ -294,6 +296,8 @@ void Http1Connection::encode_headers(HttpStream& stream, http::HeaderMap& header
   }
   if (framing_ == BodyFraming::kRaw) {
     raw_ = true;
+    // A tunnel's ends tell more by resets than those of HTTP, so it has all of TCP.
+    hop_.withdraw();
     request_complete_ = false;
     hcm_.stats().inc(hs::kDownstreamCxUpgradesTotal);
     hcm_.stats().gauge_add(hs::kDownstreamCxUpgradesActive);
@@ -411,6 +415,7 @@ void Http1Connection::close(net::CloseMode mode, bool remote) {
   if (connection_ == nullptr) return;
   stats::StatShard& s = hcm_.stats();
   update_byte_counts();
+  hop_.withdraw();
   net::Connection::close(std::move(connection_), mode, hcm_.options().delayed_close_timeout, &hcm_.delayed_closes());
   idle_.disarm();
   header_timer_.disarm();

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/list.h"
+#include "fastpath/hop.h"
 #include "filter/hcm_worker.h"
 #include "filter/http_stream.h"
 #include "http/http1_parser.h"
@@ -74,6 +75,7 @@ class Http1Connection final : public net::ConnectionHandler,
   ConnectionObserver& observer_;
   std::unique_ptr<net::Connection> connection_;  // null once closed
   stream::ConnectionInfo info_;
+  fastpath::Hop hop_;
   http::Http1Parser parser_;
   std::unique_ptr<HttpStream> stream_;           // the request being read or answered
   uint64_t counted_received_ = 0, counted_sent_ = 0;

@@ -65,6 +65,8 @@ class Backend {
   // Where an accepted connection went before the kernel's NAT redirected it (SO_ORIGINAL_DST); length 0 when nobody
   // knows. family: AF_INET for what is IPv4 on the wire, whatever the socket is.
   virtual socklen_t original_destination(int /*fd*/, int /*family*/, sockaddr_storage& /*address*/) { return 0; }
+  // Bytes that were received and not read yet.
+  virtual size_t unread(int /*fd*/) { return 0; }
   virtual void shutdown_write(int fd) = 0;
   // reset: the peer is sent RST and unsent bytes are dropped. Nothing may be in flight on fd.
   virtual void close(int fd, bool reset = false) = 0;

@@ -33,6 +33,17 @@ void Loop::read_mailbox() {
   for (std::function<void()>& message : messages) message();
 }
 
+void Loop::take_heavy_steps() {
+  if (heavy_.empty()) return;
+  const base::MonotonicTime until = backend_->now() + kHeavyShare;
+  for (int steps = 0; steps < kHeavyStepsMax; ++steps) {
+    TurnHook* hook = heavy_.pop_front();
+    if (hook == nullptr) return;
+    hook->run_(hook);
+    if (backend_->now() >= until) return;
+  }
+}
+
 void Loop::end_turn() {
   // A hook may schedule others, a destructor may retire others: until both are quiet.
   while (!hooks_.empty() || !retired_.empty()) {
@@ -45,13 +56,14 @@ void Loop::end_turn() {
 void Loop::turn(base::nanoseconds limit) {
   ++turns_;
   base::nanoseconds timeout = std::min(limit, timers_.until_next(timers_.now()));
-  if (mail_.load(std::memory_order_acquire)) timeout = base::nanoseconds(0);
+  if (mail_.load(std::memory_order_acquire) || !heavy_.empty()) timeout = base::nanoseconds(0);
   backend_->wait(timeout);
   system_now_ = backend_->system_now();
   timers_.set_now(backend_->now());
   backend_->deliver();
   timers_.advance();
   read_mailbox();
+  take_heavy_steps();
   end_turn();
 }
 

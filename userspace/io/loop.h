@@ -1,6 +1,7 @@
 // One thread's event loop: a backend (io_uring), timers, a mailbox, and what happens at the end of a turn. A turn is:
-// deliver completions, fire timers, read the mailbox, run the turn hooks (connections flush what they wrote), delete
-// what was retired, submit, wait. Everything of a loop belongs to its thread but post() and stop().
+// deliver completions, fire timers, read the mailbox, take heavy steps (handshakes) as far as their share of the turn
+// allows, run the turn hooks (connections flush what they wrote), delete what was retired, submit, wait. Everything of
+// a loop belongs to its thread but post() and stop().
 #pragma once
 #include <atomic>
 #include <functional>
@@ -67,6 +68,11 @@ class Loop {
   void at_turn_end(TurnHook& hook) {
     if (!hook.linked()) hooks_.push_back(hook);
   }
+  // Called once, in this turn or a later one: in order, each turn as many as fit into kHeavyShare and at least one, so
+  // that a crowd of them delays everybody else by that much and no more.
+  void at_heavy_turn(TurnHook& hook) {
+    if (!hook.linked()) heavy_.push_back(hook);
+  }
   void retire(std::unique_ptr<Retired> object) { retired_.push_back(std::move(object)); }
 
   // Any thread. Runs on the loop's thread, in order of posting. Closures left when the loop is destroyed are dropped.
@@ -81,13 +87,18 @@ class Loop {
 
  private:
   void read_mailbox();
+  void take_heavy_steps();
   void end_turn();
+
+  static constexpr base::nanoseconds kHeavyShare = base::microseconds(1'000);
+  static constexpr int kHeavyStepsMax = 64;  // whatever the clock says
 
   std::unique_ptr<Backend> backend_;
   TimerWheel timers_;
   base::Prng prng_;
   base::SystemTime system_now_;
   base::List<TurnHook, TurnHook> hooks_;
+  base::List<TurnHook, TurnHook> heavy_;
   std::vector<std::unique_ptr<Retired>> retired_;
   uint64_t turns_ = 0;
   std::atomic<bool> stopped_{false};

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -239,6 +240,10 @@ class UringBackend final : public Backend {
     socklen_t length = sizeof address;
     const int level = family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
     return ::getsockopt(fd, level, kOriginalDst, &address, &length) == 0 ? length : 0;
+  }
+  size_t unread(int fd) override {
+    int bytes = 0;
+    return ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0 ? static_cast<size_t>(bytes) : 0;
   }
   void shutdown_write(int fd) override { ::shutdown(fd, SHUT_WR); }
   void close(int fd, bool reset) override {
@@ -487,6 +492,8 @@ void UringBackend::on_recv(Operation* op, const io_uring_cqe& cqe) {
     starved_.push_back(op);
     return;
   }
+  // A sockmap's member was woken without data; of other sockets io_uring keeps this to itself.
+  if (result == -EAGAIN && !more) return submit_recv(*op);
   complete(op, Completion{result, more, &received_});
   received_.clear();
 }

@@ -6,6 +6,8 @@
 #include <array>
 #include <cerrno>
 
+#include "net/connection_security.h"
+
 namespace millrace::net {
 namespace {
 
@@ -43,6 +45,14 @@ Connection::Connection(io::Loop& loop, const Address& to, const ConnectOptions& 
     if (options.keepalive != nullptr) apply_keepalive(backend, fd_, *options.keepalive);
   }
   if (options.socket_options != nullptr) apply_options(backend, fd_, *options.socket_options);
+  if (options.transport != nullptr) {
+    std::unique_ptr<Transport> transport = options.transport->create(options.transport_ask);
+    if (transport == nullptr) {
+      fail(no_transport());
+      return;
+    }
+    security_ = std::make_unique<Security>(*this, std::move(transport));
+  }
   if (!options.bind_address.empty()) {
     sockaddr_storage from;
     const socklen_t length = options.bind_address.to_sockaddr(from);
@@ -70,12 +80,18 @@ std::unique_ptr<Connection> Connection::connect(io::Loop& loop, const Address& t
 void Connection::start() {
   arm_recv();
   end_delivered_ = false;
+  if (security_ != nullptr) {
+    if (state_ == State::kHandshaking) return loop_.at_heavy_turn(security_->step);
+    if (!security_->wire_in.empty()) redeliver();
+  }
   if (!in_.empty() || read_ended_) redeliver();
 }
 
 void Connection::arm_recv() {
   if (read_ended_ || recv_.in_flight() || fd_ < 0) return;
-  if (state_ == State::kOpen ? pauses_ > 0 || failed_ : state_ != State::kFlushing) return;
+  if (state_ == State::kOpen ? pauses_ > 0 || failed_ : state_ != State::kFlushing && state_ != State::kHandshaking) {
+    return;
+  }
   loop_.backend().recv(recv_, fd_);
 }
 
@@ -97,7 +113,7 @@ void Connection::write(std::string_view bytes) {
 }
 
 void Connection::check_high_watermark() {
-  if (above_high_ || out_.size() <= high_watermark_) return;
+  if (above_high_ || queued() <= high_watermark_) return;
   above_high_ = true;
   if (handler_ != nullptr) handler_->on_above_high_watermark(*this);
 }
@@ -108,6 +124,7 @@ void Connection::resume_reading() {
   MILLRACE_ASSERT(pauses_ > 0);
   if (--pauses_ > 0) return;
   arm_recv();
+  if (security_ != nullptr && !security_->wire_in.empty()) redeliver();
   if (!in_.empty() || (read_ended_ && !end_delivered_)) redeliver();
 }
 
@@ -117,18 +134,19 @@ void Connection::redeliver() {
 }
 
 void Connection::on_recv(const io::Completion& completion) {
-  bytes_received_ += completion.received->size();
+  base::Buffer& input = security_ == nullptr ? in_ : security_->wire_in;
+  if (security_ == nullptr) bytes_received_ += completion.received->size();
   if (handler_ == nullptr) {
     completion.received->clear();  // closing: whatever the peer still says is dropped
   } else if (!completion.received->empty()) {
-    in_.absorb(*completion.received);
+    input.absorb(*completion.received);
   }
   if (completion.result == 0) read_ended_ = true;
 
   if (state_ == State::kClosing) return finish_if_idle();
   if (state_ == State::kFlushing) {
     if (completion.result < 0 && completion.result != -ECANCELED) return begin_closing(false);
-    if (read_ended_ && delay_close_ && out_.empty()) return begin_closing(false);
+    if (read_ended_ && delay_close_ && queued() == 0) return begin_closing(false);
     if (!completion.more) arm_recv();
     return;
   }
@@ -137,9 +155,10 @@ void Connection::on_recv(const io::Completion& completion) {
     fail(Error::from_errno(-completion.result, "connection failed while reading"));
     return;
   }
+  if (state_ == State::kHandshaking) return on_handshake_bytes(completion);
   if (pauses_ > 0) {
     // Reading ahead ends with the first bytes that nobody wants yet.
-    if (completion.more && !in_.empty()) loop_.backend().cancel(recv_);
+    if (completion.more && !input.empty()) loop_.backend().cancel(recv_);
     return;
   }
   deliver();
@@ -147,7 +166,8 @@ void Connection::on_recv(const io::Completion& completion) {
 }
 
 void Connection::deliver() {
-  if (handler_ == nullptr || failed_ || pauses_ > 0) return;
+  if (handler_ == nullptr || failed_ || pauses_ > 0 || state_ != State::kOpen) return;
+  if (security_ != nullptr && !decrypt()) return;
   const bool end = read_ended_ && !write_error_;
   if (!in_.empty() || (end && !end_delivered_)) {
     end_delivered_ |= end;
@@ -168,17 +188,20 @@ void Connection::on_turn_end() {
 
 void Connection::flush() {
   if (send_.in_flight() || state_ == State::kConnecting || state_ == State::kClosing) return;
-  if (out_.empty()) return after_flush();
+  if (security_ != nullptr && !encrypt()) return;
+  base::Buffer& output = security_ == nullptr ? out_ : security_->wire_out;
+  if (output.empty()) return after_flush();
   std::array<iovec, io::kSendVectorsMax> vectors;
   size_t bytes = 0;
-  size_t count = out_.fill(vectors.data(), vectors.size(), &bytes);
+  size_t count = output.fill(vectors.data(), vectors.size(), &bytes);
   while (count > 1 && bytes > kSendBytesMax) bytes -= vectors[--count].iov_len;
   const bool ends = end_written_ || (state_ == State::kFlushing && delay_close_);
-  const bool fin_follows = ends && !end_sent_ && bytes == out_.size();
+  const bool fin_follows = ends && !end_sent_ && bytes == output.size() && (security_ == nullptr || out_.empty());
   loop_.backend().send(send_, fd_, std::span(vectors.data(), count), fin_follows);
 }
 
 void Connection::after_flush() {
+  if (state_ == State::kHandshaking) return;
   if (end_written_ && !end_sent_) {
     end_sent_ = true;
     loop_.backend().shutdown_write(fd_);
@@ -198,13 +221,15 @@ void Connection::after_flush() {
 }
 
 void Connection::on_connect(int32_t result) {
-  timer_.disarm();
   connect_address_.reset();
   if (state_ == State::kClosing) return finish_if_idle();
   if (result < 0) {
+    timer_.disarm();
     const int os = result == -ECANCELED ? ETIMEDOUT : -result;
     return fail(Error::from_errno(os, "cannot connect"));
   }
+  if (security_ != nullptr) return begin_handshake();
+  timer_.disarm();
   state_ = State::kOpen;
   handler_->on_connected(*this);
   arm_recv();
@@ -214,12 +239,18 @@ void Connection::on_connect(int32_t result) {
 void Connection::on_send(const io::Completion& completion) {
   if (state_ == State::kConnecting || connect_address_ != nullptr) return on_connect(completion.result);
   if (completion.result > 0) {
-    bytes_sent_ += static_cast<uint64_t>(completion.result);
-    out_.drain(static_cast<size_t>(completion.result));
+    const size_t sent = static_cast<size_t>(completion.result);
+    if (security_ == nullptr) {
+      bytes_sent_ += sent;
+      out_.drain(sent);
+    } else {
+      security_->wire_out.drain(sent);
+    }
   }
   if (state_ == State::kClosing) return finish_if_idle();
   if (completion.result <= 0) {
     out_.clear();
+    if (security_ != nullptr) security_->wire_out.clear();
     if (state_ == State::kFlushing) return begin_closing(false);
     if (failed_) return;
     Error error =
@@ -231,7 +262,7 @@ void Connection::on_send(const io::Completion& completion) {
   }
   if (state_ == State::kFlushing && delay_.count() > 0) timer_.arm(delay_);
   flush();
-  if (above_high_ && out_.size() <= high_watermark_ / 2) {
+  if (above_high_ && queued() <= high_watermark_ / 2) {
     above_high_ = false;
     if (handler_ != nullptr) handler_->on_below_low_watermark(*this);
   }
@@ -253,6 +284,8 @@ void Connection::on_failure() {
 void Connection::on_timer() {
   if (state_ == State::kConnecting) {
     if (send_.in_flight()) loop_.backend().cancel(send_);
+  } else if (state_ == State::kHandshaking) {
+    fail(Error{base::ErrorCode::kTimeout, base::Side::kInternal, ETIMEDOUT, "the handshake took too long"});
   } else if (state_ == State::kFlushing) {
     if (linked()) close_counter_->stats_.inc(close_counter_->index_);
     begin_closing(false);
@@ -264,6 +297,10 @@ void Connection::close(std::unique_ptr<Connection> connection, CloseMode mode, b
   Connection* self = connection.release();
   self->handler_ = nullptr;
   self->in_.clear();
+  if (self->security_ != nullptr) {
+    self->security_->wire_in.clear();
+    if (self->may_say_farewell(mode)) return self->schedule_flush();
+  }
   const bool flush = mode == CloseMode::kFlush || mode == CloseMode::kFlushDelay;
   if (self->state_ != State::kOpen || self->failed_ || self->write_error_ || !flush) {
     return self->begin_closing(mode == CloseMode::kReset);
@@ -294,6 +331,7 @@ void Connection::begin_closing(bool reset) {
 void Connection::finish_if_idle() {
   if (recv_.in_flight() || send_.in_flight() || finished_) return;
   finished_ = true;
+  if (reset_over_unread_ && !reset_) reset_ = loop_.backend().unread(fd_) > 0;
   if (fd_ >= 0) loop_.backend().close(fd_, reset_);
   loop_.retire(std::unique_ptr<Connection>(this));
 }

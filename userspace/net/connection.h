@@ -1,10 +1,13 @@
 // One stream socket, on one worker, from accept or connect to close. Reads with a multishot receive into blocks of the
 // ring's pool, writes with one send in flight at a time, gathered once at the end of the loop turn. Reports to one
-// handler.
+// handler. May carry a Transport (TLS): the handler sees plain bytes and hears of nothing before the handshake is over.
 //
 //   kConnecting --connected--> kOpen --close(kFlush)--> kFlushing --flushed, peer gone, delay over--> kClosing --> gone
-//        \____________failed or close()____________________\______close(kNow|kReset)________________/
+//     |  \____________failed or close()___/|_______________\______close(kNow|kReset)________________/
+//     \--> kHandshaking --established-----/   (with a transport only)
 //
+// Handshake steps are the loop's heavy steps, so that a flood of them does not stall others. A transport that fails, and
+// one that is closed in peace, gets to say so (an alert, close_notify) before the socket is closed.
 // Half-close: an end of stream from the peer is data with end_stream; ours is write() with end_stream. Back-pressure:
 // the handler is told when the bytes waiting to be sent rise above the high watermark and when they fall to half of it;
 // it answers by pause_reading() on the connection that feeds this one. Reading ahead while paused is limited to what
@@ -22,6 +25,7 @@
 #include "io/loop.h"
 #include "net/address.h"
 #include "net/socket.h"
+#include "net/transport.h"
 #include "stats/stats.h"
 
 namespace millrace::net {
@@ -30,6 +34,7 @@ class Connection;
 
 class ConnectionHandler {
  public:
+  // Connected and, with a transport, established.
   virtual void on_connected(Connection&) {}
   // data: everything received and not consumed yet; take what you can, the rest stays. end_stream: the peer will send
   // no more. Called again only when more arrives, or after redeliver().
@@ -58,6 +63,16 @@ struct ConnectOptions {
   Address bind_address;  // empty: the system's choice
   const TcpKeepalive* keepalive = nullptr;
   const std::vector<SocketOption>* socket_options = nullptr;
+  const TransportFactory* transport = nullptr;  // null: plain. The timeout covers the handshake as well
+  TransportFactory::Ask transport_ask;
+};
+
+// What a client said of itself before anybody answered, as listener filters read it from its first bytes.
+struct ClientHints {
+  std::string transport_protocol;                   // "tls", "raw_buffer"; empty: nobody looked
+  std::string server_name;                          // SNI in lower case
+  std::vector<std::string> application_protocols;   // ALPN, in the client's order
+  std::string ja3, ja4;
 };
 
 // Counts delayed closes that their timer ended, not the peer. Connections outlive whoever closed them: those still
@@ -83,6 +98,9 @@ class Connection final : public io::Retired, private base::ListHook<> {
                                              ConnectionHandler& handler);
   ~Connection() override;
 
+  // Of an accepted connection, before the start() that is to begin the handshake: on_connected() or on_error() follows.
+  // What was read so far is the client's first flight. timeout: zero is none.
+  void secure(std::unique_ptr<Transport> transport, base::milliseconds timeout);
   // Begins to read; what a handler before this one has left is delivered again.
   void start();
   void set_handler(ConnectionHandler& handler) { handler_ = &handler; }
@@ -93,7 +111,7 @@ class Connection final : public io::Retired, private base::ListHook<> {
   // For serialising straight into the output: append, then call wrote().
   base::Buffer& output() { return out_; }
   void wrote() { schedule_flush(); check_high_watermark(); }
-  size_t unsent() const { return out_.size(); }
+  size_t unsent() const { return out_.size(); }  // plain bytes; what a transport has taken counts as sent
   bool write_ended() const { return end_written_; }
   void set_watermark(size_t high_bytes) { high_watermark_ = high_bytes; }
   bool above_high_watermark() const { return above_high_; }
@@ -107,14 +125,23 @@ class Connection final : public io::Retired, private base::ListHook<> {
   void redeliver();
   // What was received and not consumed.
   base::Buffer& input() { return in_; }
-  bool read_ended() const { return read_ended_; }
+  bool read_ended() const { return read_ended_ && (security_ == nullptr || all_decrypted()); }
 
   static void close(std::unique_ptr<Connection> connection, CloseMode mode,
                     base::milliseconds delay = base::milliseconds(1000), DelayedCloseCounter* counter = nullptr);
 
   int fd() const { return fd_; }
   io::Loop& loop() { return loop_; }
-  bool connecting() const { return state_ == State::kConnecting; }
+  bool connecting() const { return state_ == State::kConnecting || state_ == State::kHandshaking; }
+  bool secured() const { return security_ != nullptr; }
+  // ALPN; empty: none.
+  std::string_view negotiated_protocol() const;
+  // Null on a plain connection.
+  std::shared_ptr<const TransportFacts> transport_facts() const;
+  // The stream of the peer ended without its transport saying so: somebody may have cut it short.
+  bool read_truncated() const;
+  const ClientHints* client_hints() const { return hints_.get(); }  // null: no filter looked
+  ClientHints& make_client_hints();
   const Address& remote_address();
   // What the client meant to reach: the socket's own address, unless another was restored.
   const Address& local_address();
@@ -124,13 +151,16 @@ class Connection final : public io::Retired, private base::ListHook<> {
   bool local_address_restored() const { return restored_ != nullptr; }
   uint64_t bytes_received() const { return bytes_received_; }
   uint64_t bytes_sent() const { return bytes_sent_; }
+  // For a socket that gets bytes past TCP: closed over unread ones it is reset, as TCP does of itself for its own.
+  void reset_over_unread() { reset_over_unread_ = true; }
   // Connections alive on this thread, those closing included.
   static size_t alive();
 
  private:
   friend class base::List<Connection>;
   friend class base::ListHook<>;
-  enum class State : uint8_t { kConnecting, kOpen, kFlushing, kClosing };
+  enum class State : uint8_t { kConnecting, kHandshaking, kOpen, kFlushing, kClosing };
+  struct Security;
 
   Connection(io::Loop& loop, int fd, const Address* local);
   Connection(io::Loop& loop, const Address& to, const ConnectOptions& options, ConnectionHandler& handler);
@@ -151,6 +181,18 @@ class Connection final : public io::Retired, private base::ListHook<> {
   void begin_closing(bool reset);
   void finish_if_idle();
 
+  // connection_security.cc; with a transport only
+  void begin_handshake();
+  void on_handshake_bytes(const io::Completion& completion);
+  void handshake_step();
+  void on_established();
+  bool decrypt();
+  bool encrypt();
+  void fail_transport(const base::Error& error);
+  bool may_say_farewell(CloseMode mode);
+  bool all_decrypted() const;
+  size_t queued() const;  // plain and cipher bytes that wait to be sent
+
   io::Loop& loop_;
   ConnectionHandler* handler_;  // null once closed
   int fd_ = -1;
@@ -163,6 +205,7 @@ class Connection final : public io::Retired, private base::ListHook<> {
   bool notify_drained_ = false;
   bool delay_close_ = false;
   bool reset_ = false;
+  bool reset_over_unread_ = false;
   bool redeliver_ = false;
   bool failed_ = false;
   bool finished_ = false;
@@ -181,6 +224,8 @@ class Connection final : public io::Retired, private base::ListHook<> {
   std::unique_ptr<base::Error> failure_;      // to be reported at the end of the turn
   std::unique_ptr<base::Error> write_error_;  // a send failed; reported once reading has come to its end
   std::unique_ptr<sockaddr_storage> connect_address_;
+  std::unique_ptr<Security> security_;        // null: plain
+  std::unique_ptr<ClientHints> hints_;
   DelayedCloseCounter* close_counter_ = nullptr;  // alive as long as we are in its list
   const Address* listener_address_ = nullptr;
   std::unique_ptr<Address> remote_, local_;

@@ -8,7 +8,7 @@
 #include "stats/schema_cluster.h"
 #include "stats/schema_http.h"
 #include "upstream/connection_account.h"
-#include "upstream/http1_pool.h"
+#include "upstream/http_pool.h"
 
 namespace millrace::router {
 
@@ -17,7 +17,7 @@ namespace hs = stats::http;
 using filter::HttpFilterStatus;
 using http::Header;
 using stream::ResponseFlag;
-using upstream::Http1Pool;
+using upstream::HttpPool;
 using upstream::Reset;
 using upstream::ResetReason;
 using upstream::UpstreamRequest;
@@ -214,15 +214,15 @@ void HttpRouter::start_attempt() {
     headers.set_view(Header::kEnvoyIsTimeoutRetry, timed_out_ ? "true" : "false");
   }
   timed_out_ = false;
-  Http1Pool* pool = cluster_->http1_pool(*host_, priority());
+  HttpPool* pool = cluster_->http_pool(*host_, priority());
   state_ = State::kWaiting;
   info.upstream.connect_start = worker_.loop.now();
   // What lies idle below a connection that was stale has lain there for longer.
   const bool fresh = std::exchange(fresh_, false);
-  switch (pool != nullptr ? pool->start(*request_, fresh) : Http1Pool::Start::kOverflow) {
-    case Http1Pool::Start::kReady: return send_request();
-    case Http1Pool::Start::kPending: return;
-    case Http1Pool::Start::kOverflow: return fail(Reset{ResetReason::kOverflow});
+  switch (pool != nullptr ? pool->start(*request_, fresh) : HttpPool::Start::kOverflow) {
+    case HttpPool::Start::kReady: return send_request();
+    case HttpPool::Start::kPending: return;
+    case HttpPool::Start::kOverflow: return fail(Reset{ResetReason::kOverflow});
   }
 }
 
@@ -234,7 +234,7 @@ void HttpRouter::send_request() {
   stream::UpstreamInfo& info = stream_->info().upstream;
   info.pool_ready = attempt_start_;
   if (!stream::is_set(info.first_tx)) info.first_tx = attempt_start_;
-  info.protocol = stream::Protocol::kHttp11;
+  info.protocol = request_->protocol();
   if (!stream_->options().access_logs.empty()) note_connection();
   if (const auto limit = cluster_->cluster().options().http.max_stream_duration; limit.count() > 0) {
     attempt_duration_.arm(limit);

@@ -47,6 +47,9 @@ class FastPath {
   const fastpath::ProvenSplice* short_circuit() const { return short_circuit_ ? &short_circuit_->proven() : nullptr; }
   // What workers offer connections to; null: nothing. Lives as long as this.
   const fastpath::Splice* splice() const { return short_circuit_ ? short_circuit_->splice() : nullptr; }
+  stats::StatShard splice_stats(uint16_t worker) const {
+    return splice() != nullptr ? short_circuit_->worker_stats(worker) : stats::StatShard();
+  }
   // Brings the statistics "fastpath.*" up to date.
   void refresh_stats();
 

@@ -73,6 +73,7 @@ base::Result<void> Server::start() {
     worker.access_log_flush_interval = options_.access_log_flush_interval;
     worker.original_destinations = fast_path_.original_dst();
     worker.splice = fast_path_.splice();
+    worker.splice_stats = fast_path_.splice_stats(i);
     worker.count = options_.concurrency;
     workers_.push_back(std::make_unique<Worker>(worker, snapshot_, access_logs_, connections_));
     if (base::Result<void> started = workers_.back()->start(); !started.ok()) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "fastpath/cgroup.h"
+#include "filter/hcm_worker.h"
+#include "router/http_router.h"
 #include "router/tcp_proxy.h"
 #include "stats/names.h"
 #include "upstream/cluster.h"
@@ -41,6 +43,20 @@ Result<std::vector<fastpath::Cgroup>> places(const std::vector<std::string>& pat
   return all;
 }
 
+std::vector<const upstream::Cluster*> clusters_of(const filter::NetworkFilterConfig& chain_end) {
+  std::vector<const upstream::Cluster*> all;
+  if (const auto* proxy = dynamic_cast<const router::TcpProxyConfig*>(&chain_end)) {
+    for (const auto& weighted : proxy->options().clusters) all.push_back(weighted.cluster);
+  } else if (const auto* http = dynamic_cast<const filter::HcmConfig*>(&chain_end)) {
+    for (const auto& filter : http->options().filters) {
+      const auto* router = dynamic_cast<const router::HttpRouterConfig*>(filter.get());
+      if (router != nullptr) all.insert(all.end(), router->options().clusters.begin(), router->options().clusters.end());
+    }
+  }
+  std::erase(all, nullptr);
+  return all;
+}
+
 }  // namespace
 
 std::vector<net::Address> short_circuited(const config::FastPath::ShortCircuit& options,
@@ -52,11 +68,8 @@ std::vector<net::Address> short_circuited(const config::FastPath::ShortCircuit& 
   for (const auto& listener : listeners) {
     if (!names(options, *listener)) continue;
     for (const net::Address& address : listener->bound) add(address);
-    const auto* proxy = dynamic_cast<const router::TcpProxyConfig*>(listener->options->chain.filter.get());
-    if (proxy == nullptr) continue;
-    for (const auto& weighted : proxy->options().clusters) {
-      if (weighted.cluster == nullptr) continue;
-      for (const auto& host : weighted.cluster->hosts()) add(host->address());
+    for (const upstream::Cluster* cluster : clusters_of(*listener->options->chain.filter)) {
+      for (const auto& host : cluster->hosts()) add(host->address());
     }
   }
   return all;

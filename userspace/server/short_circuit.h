@@ -13,8 +13,9 @@
 
 namespace millrace::server {
 
-// The addresses whose connections take part: those of the listeners, and of the endpoints that a TCP proxy of theirs
-// connects to, so that both connections of a pair are known.
+// The addresses whose connections take part: those of the listeners, and of the endpoints that their TCP proxies and
+// routes lead to, so that both connections of a pair are known. Clusters that a request's header names are not among
+// them.
 std::vector<net::Address> short_circuited(const config::FastPath::ShortCircuit& options,
                                           const std::vector<std::unique_ptr<SharedListener>>& listeners);
 
@@ -28,6 +29,8 @@ class ShortCircuit {
   const fastpath::ProvenSplice& proven() const { return proven_; }
   // Null: off.
   const fastpath::Splice* splice() const { return proven_.splice ? &*proven_.splice : nullptr; }
+  // For the offers of a worker, which go before this.
+  stats::StatShard worker_stats(uint16_t index) const { return export_->worker(index); }
   void refresh_stats();
 
  private:

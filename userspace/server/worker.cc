@@ -57,7 +57,7 @@ void Worker::run(std::promise<base::Result<void>> started) {
 
 void Worker::open_splice_offers() {
   if (options_.splice == nullptr) return;
-  auto offers = fastpath::SpliceOffers::open(*options_.splice, options_.index, options_.count);
+  auto offers = fastpath::SpliceOffers::open(*options_.splice, options_.index, options_.count, options_.splice_stats);
   if (!offers) {
     MILLRACE_LOG(kWarn, "fastpath", "worker {} short-circuits nothing: {}", options_.index,
                  offers.error().to_string());
@@ -65,6 +65,7 @@ void Worker::open_splice_offers() {
   }
   splice_offers_.emplace(std::move(*offers));
   context_->splice_offers = &*splice_offers_;
+  clusters_->set_splice_offers(&*splice_offers_);
 }
 
 // On the worker's thread: ends what is left and lets the kernel finish with it.

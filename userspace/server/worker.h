@@ -28,6 +28,7 @@ struct WorkerOptions {
   int cpu = -1;  // pinned to it; -1: not
   const net::OriginalDestinationSource* original_destinations = nullptr;
   const fastpath::Splice* splice = nullptr;  // what this worker, one of `count`, makes its offers to; null: nothing
+  stats::StatShard splice_stats;
   uint16_t count = 1;
 };
 

@@ -3,18 +3,13 @@
 #include <charconv>
 
 #include "stats/schema_cluster.h"
-#include "upstream/http1_pool.h"
-#include "upstream/thread_local_cluster.h"
+#include "upstream/http_pool.h"
 
 namespace millrace::upstream {
 namespace {
 
 namespace stat = stats::cluster;
-using EndedBy = ConnectionAccount::EndedBy;
 using Event = http::Http1Parser::Event;
-
-// How long a connection may take to send what is left after its tunnel ended.
-constexpr base::milliseconds kFlushDelay{1000};
 
 http::ParserOptions parser_options(const HttpOptions& options) {
   http::ParserOptions parser;
@@ -49,72 +44,48 @@ http::Framing request_framing(const http::HeaderMap& headers, bool end_stream) {
 
 }  // namespace
 
-Http1Client::Http1Client(Http1Pool& pool)
-    : pool_(pool),
-      account_(pool.cluster(), pool.host(), pool.priority()),
-      parser_(parser_options(pool.cluster().cluster().options().http)),
-      idle_timer_(pool.cluster().loop().timers(), *this),
-      duration_timer_(pool.cluster().loop().timers(), *this) {
-  const ClusterOptions& options = pool.cluster().cluster().options();
-  connection_ = net::Connection::connect(pool.cluster().loop(), pool.host().address(), connect_options(options), *this);
-  connection_->set_watermark(options.per_connection_buffer_limit_bytes);
-  account_.cluster().stats().inc(stat::kUpstreamCxHttp1Total);
+Http1Client::Http1Client(HttpPool& pool)
+    : HttpClient(pool, 1), hop_(pool.cluster().splice_offers()),
+      parser_(parser_options(pool.cluster().cluster().options().http)) {
+  stats().inc(stat::kUpstreamCxHttp1Total);
 }
 
-Http1Client::~Http1Client() { MILLRACE_ASSERT(connection_ == nullptr); }
-
-void Http1Client::on_connected(net::Connection&) {
-  connected_ = true;
-  account_.connected();
-  const base::milliseconds duration = account_.cluster().cluster().options().http.max_connection_duration;
-  if (duration.count() > 0) duration_timer_.arm(duration);
-  pool_.on_connected(*this);
+void Http1Client::on_open() {
+  set_expected(0);
+  room_ = 1;
+  arm_idle_timer();
 }
 
 void Http1Client::attach(UpstreamRequest& request) {
   MILLRACE_DCHECK(request_ == nullptr);
-  idle_timer_.disarm();
+  room_ = 0;
   request_ = &request;
-  request.client_ = this;
-  request.state_ = UpstreamRequest::State::kActive;
-  request.request_ended_ = false;
-  request.wire_bytes_sent_ = request.wire_bytes_received_ = 0;
-  request.header_bytes_sent_ = request.header_bytes_received_ = 0;
   headers_seen_ = raw_request_ = raw_response_ = false;
-  ++requests_;
-  const uint32_t requests_max = account_.cluster().cluster().options().http.max_requests_per_connection;
-  if (requests_ == requests_max) {
-    last_request_ = true;
-    account_.cluster().stats().inc(stat::kUpstreamCxMaxRequests);
-  }
-  account_.cluster().counters(account_.host()).rq_total.add();
-  account_.host().add_active(1);
-  account_.cluster().stats().inc(stat::kUpstreamRqTotal);
-  account_.cluster().stats().gauge_add(stat::kUpstreamRqActive);
+  take_request(request);
 }
 
-// The request lets go of the connection; its breaker and gauges with it.
 UpstreamRequest* Http1Client::detach() {
   UpstreamRequest* request = std::exchange(request_, nullptr);
-  if (request == nullptr) return nullptr;
-  request->client_ = nullptr;
-  request->state_ = UpstreamRequest::State::kIdle;
-  account_.host().add_active(-1);
-  account_.cluster().stats().gauge_sub(stat::kUpstreamRqActive);
-  account_.cluster().cluster().resources(account_.priority()).requests.release();
+  if (request != nullptr) release_request(*request);
   return request;
 }
 
-bool Http1Client::send_headers(const http::HeaderMap& headers, bool end_stream) {
+void Http1Client::drain() {
+  if (request_ == nullptr) return close(net::CloseMode::kNow, EndedBy::kLocal);
+  last_request_ = true;
+}
+
+bool Http1Client::send_headers(UpstreamRequest&, const http::HeaderMap& headers, bool end_stream) {
   parser_.set_request_method(headers.get(http::Header::kMethod));
   raw_request_ = is_tunnel(headers);
   http::Framing framing = request_framing(headers, end_stream);
   if (raw_request_) framing = {};
+  else hop_.on_request(*connection_);
   framing_ = framing.kind;
   const size_t before = connection_->output().size();
-  const HttpOptions& options = account_.cluster().cluster().options().http;
-  const http::WriterOptions form{.proper_case = options.proper_case_header_keys,
-                                 .absolute_form = options.send_fully_qualified_url};
+  const HttpOptions& http = options().http;
+  const http::WriterOptions form{.proper_case = http.proper_case_header_keys,
+                                 .absolute_form = http.send_fully_qualified_url};
   if (!http::write_request_head(headers, framing, form, connection_->output())) return false;
   request_->request_ended_ = end_stream;
   count_sent(before, true);
@@ -128,7 +99,7 @@ void Http1Client::count_sent(size_t before, bool head) {
   connection_->wrote();
 }
 
-void Http1Client::send_data(base::Buffer& data, bool end_stream) {
+void Http1Client::send_data(UpstreamRequest&, base::Buffer& data, bool end_stream) {
   const size_t before = connection_->output().size();
   request_->request_ended_ = end_stream;
   if (raw_request_) {
@@ -144,13 +115,13 @@ void Http1Client::send_data(base::Buffer& data, bool end_stream) {
   count_sent(before, false);
 }
 
-void Http1Client::send_trailers(const http::HeaderMap& trailers) {
+void Http1Client::send_trailers(UpstreamRequest&, const http::HeaderMap& trailers) {
   request_->request_ended_ = true;
   if (framing_ != http::Framing::Kind::kChunked) return;
   const size_t before = connection_->output().size();
-  const HttpOptions& options = account_.cluster().cluster().options().http;
-  http::write_last_chunk(options.enable_trailers ? &trailers : nullptr,
-                         {.proper_case = options.proper_case_header_keys}, connection_->output());
+  const HttpOptions& http = options().http;
+  http::write_last_chunk(http.enable_trailers ? &trailers : nullptr, {.proper_case = http.proper_case_header_keys},
+                         connection_->output());
   count_sent(before, false);
 }
 
@@ -168,7 +139,7 @@ void Http1Client::on_data(net::Connection& connection, base::Buffer& data, bool 
   base::Buffer body;
   while (request_ != nullptr && !raw_response_) {
     // What waits behind a paused reader stays in the connection, which hands it out again.
-    if (pauses_ > 0 && !data.empty()) return;
+    if (request_->pauses_ > 0 && !data.empty()) return;
     const Event event = parse(data, body);
     if (event == Event::kNeedMore) return end_stream ? on_end_of_stream() : void();
     if (event == Event::kError) return fail(ResetReason::kProtocolError, nullptr, EndedBy::kLocal);
@@ -184,7 +155,7 @@ void Http1Client::on_data(net::Connection& connection, base::Buffer& data, bool 
     }
     if (!more) return;
   }
-  if (request_ != nullptr) return pauses_ > 0 ? void() : on_raw_data(data, end_stream);
+  if (request_ != nullptr) return request_->pauses_ > 0 ? void() : on_raw_data(data, end_stream);
   // Idle, and yet it speaks or ends: nobody asked for that.
   close(net::CloseMode::kNow, EndedBy::kRemote);
 }
@@ -202,6 +173,8 @@ bool Http1Client::deliver_headers(base::Buffer& data, bool end_stream) {
     fail(ResetReason::kProtocolError, nullptr, EndedBy::kLocal);
     return false;
   }
+  // A tunnel's ends tell more by resets than those of HTTP, so it has all of TCP.
+  if (raw_response_) hop_.withdraw();
   if (!raw_response_ && parser_.ended()) {
     base::Buffer none;
     [[maybe_unused]] const Event complete = parse(data, none);
@@ -259,38 +232,33 @@ void Http1Client::on_end_of_stream() {
 // request which follows at once can have it.
 UpstreamRequest& Http1Client::finish(bool reusable) {
   const bool keep = reusable && parser_.keep_alive() && request_->request_ended_ && !last_request_ && !raw_request_;
-  if (!parser_.keep_alive()) account_.cluster().stats().inc(stat::kUpstreamCxCloseNotify);
-  while (pauses_ > 0) request_->resume_reading();
+  if (!parser_.keep_alive()) stats().inc(stat::kUpstreamCxCloseNotify);
+  while (request_->pauses_ > 0) request_->resume_reading();
   UpstreamRequest& request = *detach();
   if (keep) {
-    pool_.on_idle(*this);
+    room_ = 1;
+    arm_idle_timer();
+    pool_.on_room(*this);
   } else {
     close(net::CloseMode::kNow, EndedBy::kLocal);
   }
   return request;
 }
 
-void Http1Client::on_error(net::Connection&, const base::Error& error) {
-  if (connected_) return fail(ResetReason::kConnectionTermination, &error, EndedBy::kRemote);
-  account_.connect_failed(error);
-  // The pool tells those who wait once this connection is off its books; `error` dies with the connection.
-  const base::Error copy = error;
-  Http1Pool& pool = pool_;
-  close(net::CloseMode::kNow, EndedBy::kRemote);
-  pool.on_connect_failed(connect_failure_reason(copy), copy);
+void Http1Client::on_broken(const base::Error& error) {
+  fail(ResetReason::kConnectionTermination, &error, EndedBy::kRemote);
 }
 
 void Http1Client::fail(ResetReason reason, const base::Error* error, EndedBy by, bool tell) {
-  stats::StatShard& stats = account_.cluster().stats();
   Reset reset{.reason = reason, .error = error};
   if (request_ != nullptr) {
     reset.response_started = request_->wire_bytes_received_ > 0;
     reset.stale_connection =
         reason == ResetReason::kConnectionTermination && reused() && !reset.response_started;
-    stats.inc(by == EndedBy::kRemote ? stat::kUpstreamRqRxReset : stat::kUpstreamRqTxReset);
+    stats().inc(by == EndedBy::kRemote ? stat::kUpstreamRqRxReset : stat::kUpstreamRqTxReset);
   }
   if (reason == ResetReason::kProtocolError) {
-    stats.inc(stat::kUpstreamCxProtocolError);
+    stats().inc(stat::kUpstreamCxProtocolError);
     reset.detail = parser_.detail();
   }
   base::Error kept;
@@ -303,49 +271,30 @@ void Http1Client::fail(ResetReason reason, const base::Error* error, EndedBy by,
   if (request != nullptr && tell) request->handler_.on_reset(*request, reset);
 }
 
-void Http1Client::abort(ResetReason reason, bool tell) { fail(reason, nullptr, EndedBy::kLocal, tell); }
-
 void Http1Client::close(net::CloseMode mode, EndedBy by) {
-  if (connection_ == nullptr) return;
-  const bool active = request_ != nullptr;
-  detach();
-  idle_timer_.disarm();
-  duration_timer_.disarm();
-  account_.count_bytes(*connection_);
-  account_.closed(by, active);
-  if (connected_) account_.cluster().stats().record(stat::kUpstreamRqPerCx, requests_);
-  io::Loop& loop = account_.cluster().loop();
-  net::Connection::close(std::move(connection_), mode, kFlushDelay);
-  unlink();
-  loop.retire(std::unique_ptr<io::Retired>(this));
-  pool_.on_closed(connected_);
+  hop_.withdraw();
+  HttpClient::close(mode, by, detach() != nullptr);
 }
 
-void Http1Client::arm_idle_timer() {
-  const base::milliseconds timeout = account_.cluster().cluster().options().http.idle_timeout;
-  if (timeout.count() > 0) idle_timer_.arm(timeout);
+void Http1Client::pause_reading(UpstreamRequest&) {
+  stats().inc(stat::kUpstreamFlowControlPausedReadingTotal);
+  connection_->pause_reading();
 }
 
-void Http1Client::on_idle_timeout() {
-  account_.cluster().stats().inc(stat::kUpstreamCxIdleTimeout);
-  close(net::CloseMode::kNow, EndedBy::kLocal);
-}
-
-void Http1Client::on_max_duration() {
-  account_.cluster().stats().inc(stat::kUpstreamCxMaxDurationReached);
-  if (request_ == nullptr) return close(net::CloseMode::kNow, EndedBy::kLocal);
-  last_request_ = true;
+void Http1Client::resume_reading(UpstreamRequest&) {
+  stats().inc(stat::kUpstreamFlowControlResumedReadingTotal);
+  connection_->resume_reading();
 }
 
 void Http1Client::on_above_high_watermark(net::Connection&) {
   if (request_ == nullptr) return;
-  account_.cluster().stats().inc(stat::kUpstreamFlowControlBackedUpTotal);
+  stats().inc(stat::kUpstreamFlowControlBackedUpTotal);
   request_->handler_.on_above_high_watermark(*request_);
 }
 
 void Http1Client::on_below_low_watermark(net::Connection&) {
   if (request_ == nullptr) return;
-  account_.cluster().stats().inc(stat::kUpstreamFlowControlDrainedTotal);
+  stats().inc(stat::kUpstreamFlowControlDrainedTotal);
   request_->handler_.on_below_low_watermark(*request_);
 }
 

@@ -2,7 +2,7 @@
 
 #include "http/header_map.h"
 #include "stats/schema_cluster.h"
-#include "upstream/http1_pool.h"
+#include "upstream/http_pool.h"
 #include "upstream/thread_local_cluster.h"
 
 namespace millrace::upstream {
@@ -52,14 +52,14 @@ Host* OriginalDstBalancer::host_at(const net::Address& address) {
   return entry.host.get();
 }
 
-std::unique_ptr<Http1Pool>& OriginalDstBalancer::pool_slot(const Host& host, ResourcePriority priority) {
+std::unique_ptr<HttpPool>& OriginalDstBalancer::pool_slot(const Host& host, ResourcePriority priority) {
   const auto found = entries_.find(host.address());
   MILLRACE_ASSERT(found != entries_.end() && found->second.host.get() == &host);
   return found->second.pools[static_cast<size_t>(priority)];
 }
 
-std::vector<Http1Pool*> OriginalDstBalancer::pools() const {
-  std::vector<Http1Pool*> all;
+std::vector<HttpPool*> OriginalDstBalancer::pools() const {
+  std::vector<HttpPool*> all;
   for (const auto& [address, entry] : entries_) {
     for (const auto& pool : entry.pools) {
       if (pool != nullptr) all.push_back(pool.get());

@@ -14,7 +14,7 @@
 
 namespace millrace::upstream {
 
-class Http1Pool;
+class HttpPool;
 class ThreadLocalCluster;
 
 class OriginalDstBalancer {
@@ -28,14 +28,14 @@ class OriginalDstBalancer {
   // nullptr: no original destination is known, or it is not an IP address.
   Host* choose(const LbContext& context);
   // Where the pool of a host that choose() has just returned belongs.
-  std::unique_ptr<Http1Pool>& pool_slot(const Host& host, ResourcePriority priority);
+  std::unique_ptr<HttpPool>& pool_slot(const Host& host, ResourcePriority priority);
   // They stay until the next cleanup; closing one may lead to more hosts, not to fewer.
-  std::vector<Http1Pool*> pools() const;
+  std::vector<HttpPool*> pools() const;
 
  private:
   struct Entry {
     std::shared_ptr<Host> host;
-    std::array<std::unique_ptr<Http1Pool>, kResourcePriorities> pools;
+    std::array<std::unique_ptr<HttpPool>, kResourcePriorities> pools;
     bool used = true;  // chosen since the last cleanup
   };
   std::optional<net::Address> override_of(const LbContext& context);

@@ -1,15 +1,17 @@
 #include "upstream/thread_local_cluster.h"
 
 #include "stats/schema_cluster.h"
-#include "upstream/http1_pool.h"
+#include "upstream/http_pool.h"
 
 namespace millrace::upstream {
 
 namespace stat = stats::cluster;
 
-ThreadLocalCluster::ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker)
+ThreadLocalCluster::ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker,
+                                       const fastpath::SpliceOffers* splice_offers)
     : cluster_(cluster),
       loop_(loop),
+      splice_offers_(splice_offers),
       worker_(worker),
       stats_(cluster.stats().worker(worker)),
       counters_(cluster.host_counters(worker)),
@@ -27,40 +29,40 @@ Host* ThreadLocalCluster::choose(const LbContext& context) {
   return host;
 }
 
-Http1Pool* ThreadLocalCluster::http1_pool(Host& host, ResourcePriority priority) {
-  if (http1_pools_.empty()) http1_pools_.resize(cluster_.hosts().size() * kResourcePriorities);
-  auto& pool = host.listed() ? http1_pools_[host.index() * kResourcePriorities + static_cast<size_t>(priority)]
+HttpPool* ThreadLocalCluster::http_pool(Host& host, ResourcePriority priority) {
+  if (http_pools_.empty()) http_pools_.resize(cluster_.hosts().size() * kResourcePriorities);
+  auto& pool = host.listed() ? http_pools_[host.index() * kResourcePriorities + static_cast<size_t>(priority)]
                              : original_dst_->pool_slot(host, priority);
   if (pool == nullptr) {
     if (!cluster_.resources(priority).connection_pools.try_acquire()) {
       stats_.inc(stat::kUpstreamCxPoolOverflow);
       return nullptr;
     }
-    pool = std::make_unique<Http1Pool>(*this, host, priority);
+    pool = std::make_unique<HttpPool>(*this, host, priority);
   }
   return pool.get();
 }
 
 template <class F>
 void ThreadLocalCluster::for_each_pool(F&& f) const {
-  for (const auto& pool : http1_pools_) {
+  for (const auto& pool : http_pools_) {
     if (pool != nullptr) f(*pool);
   }
   if (original_dst_ == nullptr) return;
-  for (Http1Pool* pool : original_dst_->pools()) f(*pool);
+  for (HttpPool* pool : original_dst_->pools()) f(*pool);
 }
 
 void ThreadLocalCluster::drain() {
-  for_each_pool([](Http1Pool& pool) { pool.drain(); });
+  for_each_pool([](HttpPool& pool) { pool.drain(); });
 }
 
 void ThreadLocalCluster::close() {
-  for_each_pool([](Http1Pool& pool) { pool.close(); });
+  for_each_pool([](HttpPool& pool) { pool.close(); });
 }
 
 size_t ThreadLocalCluster::connections() const {
   size_t n = 0;
-  for_each_pool([&n](const Http1Pool& pool) { n += pool.connections(); });
+  for_each_pool([&n](const HttpPool& pool) { n += pool.connections(); });
   return n;
 }
 
@@ -70,7 +72,7 @@ ThreadLocalClusters::ThreadLocalClusters(std::shared_ptr<const ClusterSet> set, 
 ThreadLocalClusters::~ThreadLocalClusters() = default;
 
 ThreadLocalCluster& ThreadLocalClusters::make(uint32_t index) {
-  clusters_[index] = std::make_unique<ThreadLocalCluster>(set_->at(index), loop_, worker_);
+  clusters_[index] = std::make_unique<ThreadLocalCluster>(set_->at(index), loop_, worker_, splice_offers_);
   return *clusters_[index];
 }
 

@@ -11,19 +11,26 @@
 #include "upstream/load_balancer.h"
 #include "upstream/original_dst_balancer.h"
 
+namespace millrace::fastpath {
+class SpliceOffers;
+}
+
 namespace millrace::upstream {
 
-class Http1Pool;
+class HttpPool;
 
 class ThreadLocalCluster {
  public:
-  ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker);
+  ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker,
+                     const fastpath::SpliceOffers* splice_offers = nullptr);
   ~ThreadLocalCluster();
   ThreadLocalCluster(const ThreadLocalCluster&) = delete;
   ThreadLocalCluster& operator=(const ThreadLocalCluster&) = delete;
 
   Cluster& cluster() const { return cluster_; }
   io::Loop& loop() const { return loop_; }
+  // Null: no connection of this process is short-circuited.
+  const fastpath::SpliceOffers* splice_offers() const { return splice_offers_; }
   uint16_t worker() const { return worker_; }
   stats::StatShard& stats() { return stats_; }
   HostCounters& counters(const Host& host) {
@@ -33,7 +40,7 @@ class ThreadLocalCluster {
   // nullptr: no host to choose, already counted (upstream_cx_none_healthy).
   Host* choose(const LbContext& context = {});
   // The pool of a host; nullptr: max_connection_pools is met, already counted (UO).
-  Http1Pool* http1_pool(Host& host, ResourcePriority priority);
+  HttpPool* http_pool(Host& host, ResourcePriority priority);
   // Closes idle connections now, busy ones after their response. Pools stay usable.
   void drain();
   // Closes all connections; requests get kLocalReset.
@@ -46,12 +53,13 @@ class ThreadLocalCluster {
 
   Cluster& cluster_;
   io::Loop& loop_;
+  const fastpath::SpliceOffers* const splice_offers_;
   const uint16_t worker_;
   stats::StatShard stats_;
   std::span<HostCounters> counters_;
   LoadBalancer balancer_;
   std::unique_ptr<OriginalDstBalancer> original_dst_;  // of an ORIGINAL_DST cluster, in place of the balancer
-  std::vector<std::unique_ptr<Http1Pool>> http1_pools_;  // [host index * 2 + priority], empty until one is asked for
+  std::vector<std::unique_ptr<HttpPool>> http_pools_;  // [host index * 2 + priority], empty until one is asked for
 };
 
 // A worker's clusters, by Cluster::index().
@@ -66,6 +74,8 @@ class ThreadLocalClusters {
     return found != nullptr ? *found : make(index);
   }
   ThreadLocalCluster& get(const Cluster& cluster) { return get(cluster.index()); }
+  // Of the worker; before any cluster is asked for. They outlive this.
+  void set_splice_offers(const fastpath::SpliceOffers* offers) { splice_offers_ = offers; }
   // nullptr: no cluster of that name (cluster_header; response flag NC).
   ThreadLocalCluster* find(std::string_view name);
   void drain();
@@ -77,6 +87,7 @@ class ThreadLocalClusters {
   std::shared_ptr<const ClusterSet> set_;
   io::Loop& loop_;
   const uint16_t worker_;
+  const fastpath::SpliceOffers* splice_offers_ = nullptr;
   std::vector<std::unique_ptr<ThreadLocalCluster>> clusters_;
 };
 

@@ -1,9 +1,7 @@
 #include "upstream/upstream_request.h"
 
-#include "stats/schema_cluster.h"
-#include "upstream/http1_client.h"
-#include "upstream/http1_pool.h"
-#include "upstream/thread_local_cluster.h"
+#include "upstream/http_client.h"
+#include "upstream/http_pool.h"
 
 namespace millrace::upstream {
 
@@ -31,38 +29,37 @@ ResetReason connect_failure_reason(const base::Error& error) {
 }
 
 bool UpstreamRequest::send_headers(const http::HeaderMap& headers, bool end_stream) {
-  return client_ == nullptr || client_->send_headers(headers, end_stream);
+  return client_ == nullptr || client_->send_headers(*this, headers, end_stream);
 }
 
 void UpstreamRequest::send_data(base::Buffer& data, bool end_stream) {
   if (client_ == nullptr) return data.clear();
-  client_->send_data(data, end_stream);
+  client_->send_data(*this, data, end_stream);
 }
 
 void UpstreamRequest::send_trailers(const http::HeaderMap& trailers) {
-  if (client_ != nullptr) client_->send_trailers(trailers);
+  if (client_ != nullptr) client_->send_trailers(*this, trailers);
 }
 
 void UpstreamRequest::cancel() {
   if (state_ == State::kPending) {
     pool_->cancel(*this);
   } else if (state_ == State::kActive) {
-    client_->abort(ResetReason::kLocalReset, false);
+    client_->cancel(*this);
   }
 }
 
 void UpstreamRequest::pause_reading() {
-  if (client_ == nullptr) return;
-  if (client_->pauses_++ > 0) return;
-  client_->account_.cluster().stats().inc(stats::cluster::kUpstreamFlowControlPausedReadingTotal);
-  client_->connection_->pause_reading();
+  if (client_ != nullptr && pauses_++ == 0) client_->pause_reading(*this);
 }
 
 void UpstreamRequest::resume_reading() {
-  if (client_ == nullptr || client_->pauses_ == 0) return;
-  if (--client_->pauses_ > 0) return;
-  client_->account_.cluster().stats().inc(stats::cluster::kUpstreamFlowControlResumedReadingTotal);
-  client_->connection_->resume_reading();
+  if (client_ == nullptr || pauses_ == 0) return;
+  if (--pauses_ == 0) client_->resume_reading(*this);
+}
+
+stream::Protocol UpstreamRequest::protocol() const {
+  return client_ == nullptr ? stream::Protocol::kNone : client_->protocol();
 }
 
 net::Connection* UpstreamRequest::connection() const { return client_ == nullptr ? nullptr : client_->connection(); }

@@ -1,7 +1,7 @@
-// One request on its way to a host: waits for a connection of a pool, then owns that connection until the response and
-// the request are whole. Embedded in its owner (an attempt of the HTTP router), used again for the next attempt;
-// nothing is allocated. Destroying it cancels it. Calls to the handler come from the loop; from within the methods here
-// comes only on_above_high_watermark(), out of send_headers() and send_data().
+// One request on its way to a host: waits for a connection of a pool, then has it, or a stream on it, until the
+// response and the request are whole. Embedded in its owner (an attempt of the HTTP router), used again for the next
+// attempt; nothing is allocated. Destroying it cancels it. Calls to the handler come from the loop; from within the
+// methods here comes only on_above_high_watermark(), out of send_headers() and send_data().
 //
 //   kIdle --pool.start()--> kPending --connection--> kActive --response whole, reset or cancel()--> kIdle
 //                 \___________idle connection___________/
@@ -16,12 +16,13 @@
 #include "base/list.h"
 #include "http/header_map.h"
 #include "net/connection.h"
+#include "stream/stream_info.h"
 
 namespace millrace::upstream {
 
 class Host;
-class Http1Client;
-class Http1Pool;
+class HttpClient;
+class HttpPool;
 class UpstreamRequest;
 struct UpstreamConnectionInfo;
 
@@ -87,17 +88,19 @@ class UpstreamRequest : private base::ListHook<UpstreamRequest> {
 
   // While kActive; later calls are ignored: the response was complete first, or the connection is gone. A body is sent
   // with the content-length of the headers, else chunked; bytes of an upgrade or CONNECT go as they are.
-  // False: the headers cannot stand in an HTTP/1 message; nothing was sent, cancel().
+  // False: the headers cannot stand in a message of the protocol; nothing was sent, cancel().
   [[nodiscard]] bool send_headers(const http::HeaderMap& headers, bool end_stream);
   void send_data(base::Buffer& data, bool end_stream);
   void send_trailers(const http::HeaderMap& trailers);
-  // Leaves the queue, or closes the connection. No call to the handler follows.
+  // Leaves the queue, or closes the connection (HTTP/1) or the stream. No call to the handler follows.
   void cancel();
 
   // The response is read slower than it comes. Nested.
   void pause_reading();
   void resume_reading();
 
+  // What it is sent by, while kActive.
+  stream::Protocol protocol() const;
   // The connection while kActive, else null.
   net::Connection* connection() const;
   // For access logs; null unless kActive.
@@ -111,18 +114,20 @@ class UpstreamRequest : private base::ListHook<UpstreamRequest> {
   uint64_t header_bytes_received() const { return header_bytes_received_; }
 
  private:
+  friend class HttpClient;
   friend class Http1Client;
-  friend class Http1Pool;
+  friend class HttpPool;
   friend class base::List<UpstreamRequest, UpstreamRequest>;
   friend class base::ListHook<UpstreamRequest>;
 
   UpstreamHandler& handler_;
   http::HeaderMap& headers_;
   http::HeaderMap& trailers_;
-  Http1Pool* pool_ = nullptr;      // kPending
-  Http1Client* client_ = nullptr;  // kActive
+  HttpPool* pool_ = nullptr;      // kPending
+  HttpClient* client_ = nullptr;  // kActive
   State state_ = State::kIdle;
   bool request_ended_ = false;
+  uint16_t pauses_ = 0;
   uint64_t wire_bytes_sent_ = 0, wire_bytes_received_ = 0;
   uint64_t header_bytes_sent_ = 0, header_bytes_received_ = 0;
 };

@@ -68,6 +68,33 @@ TEST_F(LoopTest, HooksScheduledByHooksRunInTheSameTurn) {
   EXPECT_EQ(events, (std::vector<std::string>{"a", "b", "a", "b"}));
 }
 
+TEST_F(LoopTest, HeavyStepsGetTheirShareOfEachTurnInOrder) {
+  struct Heavy {
+    explicit Heavy(int* done_in) : done(done_in) {}
+    void run() {
+      ++*done;
+      const base::MonotonicTime until = base::Clock::now() + base::microseconds(700);
+      while (base::Clock::now() < until) {
+      }
+    }
+    int* done;
+    HookOf<&Heavy::run> hook{*this};
+  };
+  int done = 0;
+  std::vector<std::unique_ptr<Heavy>> heavy;
+  for (int i = 0; i < 6; ++i) {
+    heavy.push_back(std::make_unique<Heavy>(&done));
+    loop->at_heavy_turn(heavy.back()->hook);
+  }
+  heavy.pop_back();
+  loop->turn(milliseconds(0));
+  EXPECT_GE(done, 1);
+  EXPECT_LE(done, 2);
+  while (done < 5) loop->turn();  // does not sleep while any are left
+  loop->turn(milliseconds(0));
+  EXPECT_EQ(done, 5);
+}
+
 TEST_F(LoopTest, AHookThatIsDestroyedIsForgotten) {
   auto a = std::make_unique<Hooked>(*loop, events, "a");
   loop->at_turn_end(a->hook);

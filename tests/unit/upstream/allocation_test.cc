@@ -44,14 +44,14 @@ TEST_F(AllocationTest, AReusedConnectionCostsNoneFromChoiceToFlush) {
   get.add(http::Header::kPath, "/");
   get.add(http::Header::kAuthority, "test");
   Quiet client;
-  ASSERT_EQ(pool().start(client.request), Http1Pool::Start::kPending);
+  ASSERT_EQ(pool().start(client.request), HttpPool::Start::kPending);
   network->accept_connection(0);
   turn();
   uint64_t spent = 0;
   for (int i = 0; i < 5; ++i) {
     const uint64_t before = allocations;
-    if (i > 0) { ASSERT_EQ(local->http1_pool(*local->choose(), ResourcePriority::kDefault)->start(client.request),
-                           Http1Pool::Start::kReady); }
+    if (i > 0) { ASSERT_EQ(local->http_pool(*local->choose(), ResourcePriority::kDefault)->start(client.request),
+                           HttpPool::Start::kReady); }
     ASSERT_TRUE(client.request.send_headers(get, true));
     spent = allocations - before;
     turn();

@@ -5,7 +5,7 @@
 namespace millrace::upstream {
 namespace {
 
-using Start = Http1Pool::Start;
+using Start = HttpPool::Start;
 
 class Http1ClientTest : public PoolTest {
  protected:

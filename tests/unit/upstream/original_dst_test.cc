@@ -116,8 +116,8 @@ TEST_F(OriginalDstTest, ForgetsAHostThatNobodyUsesAfterTheInterval) {
 TEST_F(OriginalDstTest, KeepsAHostWhileSomethingIsConnectedToIt) {
   begin();
   Host* host = choose("10.0.0.1:80");
-  Client client(*local->http1_pool(*host, ResourcePriority::kDefault));
-  EXPECT_EQ(client.start(), Http1Pool::Start::kPending);
+  Client client(*local->http_pool(*host, ResourcePriority::kDefault));
+  EXPECT_EQ(client.start(), HttpPool::Start::kPending);
   for (int i = 0; i < 5; ++i) advance(base::milliseconds(101));
   EXPECT_EQ(hosts(), 1u) << "connecting";
   network->accept_connection(0);
@@ -138,10 +138,10 @@ TEST_F(OriginalDstTest, KeepsPoolsOfHostsAndPrioritiesApart) {
   begin();
   Host* a = choose("10.0.0.1:80");
   Host* b = choose("10.0.0.2:80");
-  Http1Pool* pool = local->http1_pool(*a, ResourcePriority::kDefault);
-  EXPECT_EQ(local->http1_pool(*a, ResourcePriority::kDefault), pool);
-  EXPECT_NE(local->http1_pool(*a, ResourcePriority::kHigh), pool);
-  EXPECT_NE(local->http1_pool(*b, ResourcePriority::kDefault), pool);
+  HttpPool* pool = local->http_pool(*a, ResourcePriority::kDefault);
+  EXPECT_EQ(local->http_pool(*a, ResourcePriority::kDefault), pool);
+  EXPECT_NE(local->http_pool(*a, ResourcePriority::kHigh), pool);
+  EXPECT_NE(local->http_pool(*b, ResourcePriority::kDefault), pool);
   EXPECT_EQ(&pool->host(), a);
 }
 

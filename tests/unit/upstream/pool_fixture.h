@@ -7,7 +7,7 @@
 #include "stats/schema_cluster.h"
 #include "unit/upstream/fake_network.h"
 #include "unit/upstream/fixture.h"
-#include "upstream/http1_pool.h"
+#include "upstream/http_pool.h"
 #include "upstream/thread_local_cluster.h"
 
 namespace millrace::upstream {
@@ -51,8 +51,8 @@ class PoolTest : public testing::Test {
     turn();
   }
   Host& host(size_t i = 0) { return *cluster->hosts()[i]; }
-  Http1Pool& pool(ResourcePriority priority = ResourcePriority::kDefault) {
-    return *local->http1_pool(host(), priority);
+  HttpPool& pool(ResourcePriority priority = ResourcePriority::kDefault) {
+    return *local->http_pool(host(), priority);
   }
   uint64_t counter(uint16_t index) { return cluster->stats().counter(index); }
   int64_t gauge(uint16_t index) { return cluster->stats().gauge(index); }
@@ -65,14 +65,14 @@ class PoolTest : public testing::Test {
 
 // A GET, unless told otherwise, that is sent as soon as there is a connection.
 struct Client final : UpstreamHandler {
-  explicit Client(Http1Pool& p) : pool(p) {
+  explicit Client(HttpPool& p) : pool(p) {
     request_headers.add(http::Header::kMethod, "GET");
     request_headers.add(http::Header::kPath, "/");
     request_headers.add(http::Header::kAuthority, "test");
   }
-  Http1Pool::Start start() {
-    const Http1Pool::Start result = pool.start(request);
-    if (result == Http1Pool::Start::kReady) send();
+  HttpPool::Start start() {
+    const HttpPool::Start result = pool.start(request);
+    if (result == HttpPool::Start::kReady) send();
     return result;
   }
   void send() { EXPECT_TRUE(request.send_headers(request_headers, headers_only)); }
@@ -100,7 +100,7 @@ struct Client final : UpstreamHandler {
   void on_above_high_watermark(UpstreamRequest&) override { log += "above;"; }
   void on_below_low_watermark(UpstreamRequest&) override { log += "below;"; }
 
-  Http1Pool& pool;
+  HttpPool& pool;
   http::HeaderMap request_headers, headers, trailers;
   UpstreamRequest request{*this, headers, trailers};
   bool headers_only = true;

@@ -1,14 +1,14 @@
-#include "upstream/http1_pool.h"
+#include "upstream/http_pool.h"
 
 #include "unit/upstream/pool_fixture.h"
 
 namespace millrace::upstream {
 namespace {
 
-using Start = Http1Pool::Start;
-using Http1PoolTest = PoolTest;
+using Start = HttpPool::Start;
+using HttpPoolTest = PoolTest;
 
-TEST_F(Http1PoolTest, ConnectsOnDemandAndAnswers) {
+TEST_F(HttpPoolTest, ConnectsOnDemandAndAnswers) {
   begin();
   Client a(pool());
   EXPECT_EQ(a.start(), Start::kPending);
@@ -30,7 +30,7 @@ TEST_F(Http1PoolTest, ConnectsOnDemandAndAnswers) {
   EXPECT_EQ(a.request.wire_bytes_sent(), network->peer(0).received.size());
 }
 
-TEST_F(Http1PoolTest, ReusesIdleConnectionBeforeDialling) {
+TEST_F(HttpPoolTest, ReusesIdleConnectionBeforeDialling) {
   begin();
   Client a(pool());
   ASSERT_EQ(a.start(), Start::kPending);
@@ -45,7 +45,7 @@ TEST_F(Http1PoolTest, ReusesIdleConnectionBeforeDialling) {
   EXPECT_EQ(counter(stat::kUpstreamRqTotal), 5u);
 }
 
-TEST_F(Http1PoolTest, TheConnectionIsFreeWhenTheLastByteIsTold) {
+TEST_F(HttpPoolTest, TheConnectionIsFreeWhenTheLastByteIsTold) {
   begin();
   Client a(pool()), b(pool());
   Start second = Start::kOverflow;
@@ -59,7 +59,7 @@ TEST_F(Http1PoolTest, TheConnectionIsFreeWhenTheLastByteIsTold) {
   EXPECT_EQ(network->opened(), 1u);
 }
 
-TEST_F(Http1PoolTest, TakesTheConnectionUsedLast) {
+TEST_F(HttpPoolTest, TakesTheConnectionUsedLast) {
   begin();
   Client a(pool()), b(pool());
   for (Client* c : {&a, &b}) ASSERT_EQ(c->start(), Start::kPending);
@@ -75,7 +75,7 @@ TEST_F(Http1PoolTest, TakesTheConnectionUsedLast) {
   EXPECT_GT(network->peer(0).received.size(), before);
 }
 
-TEST_F(Http1PoolTest, AFreedConnectionServesTheOneWhoWaits) {
+TEST_F(HttpPoolTest, AFreedConnectionServesTheOneWhoWaits) {
   ClusterOptions options = cluster_options({1});
   options.circuit_breakers.thresholds[0].max_connections = 1;
   begin(std::move(options));
@@ -94,7 +94,7 @@ TEST_F(Http1PoolTest, AFreedConnectionServesTheOneWhoWaits) {
   EXPECT_EQ(b.log, "headers 200;data ok end;");
 }
 
-TEST_F(Http1PoolTest, AnEmptyPoolMayAlwaysHaveOneConnection) {
+TEST_F(HttpPoolTest, AnEmptyPoolMayAlwaysHaveOneConnection) {
   ClusterOptions options = cluster_options({1});
   options.circuit_breakers.thresholds[0].max_connections = 0;
   begin(std::move(options));
@@ -104,7 +104,7 @@ TEST_F(Http1PoolTest, AnEmptyPoolMayAlwaysHaveOneConnection) {
   EXPECT_EQ(counter(stat::kUpstreamCxOverflow), 1u);
 }
 
-TEST_F(Http1PoolTest, OverflowsBeyondMaxPendingRequests) {
+TEST_F(HttpPoolTest, OverflowsBeyondMaxPendingRequests) {
   ClusterOptions options = cluster_options({1});
   options.circuit_breakers.thresholds[0].max_pending_requests = 2;
   begin(std::move(options));
@@ -121,7 +121,7 @@ TEST_F(Http1PoolTest, OverflowsBeyondMaxPendingRequests) {
   EXPECT_EQ(c.start(), Start::kPending);
 }
 
-TEST_F(Http1PoolTest, OverflowsBeyondMaxRequests) {
+TEST_F(HttpPoolTest, OverflowsBeyondMaxRequests) {
   ClusterOptions options = cluster_options({1});
   options.circuit_breakers.thresholds[0].max_requests = 1;
   begin(std::move(options));
@@ -138,7 +138,7 @@ TEST_F(Http1PoolTest, OverflowsBeyondMaxRequests) {
   EXPECT_EQ(b.start(), Start::kReady);
 }
 
-TEST_F(Http1PoolTest, PrioritiesHaveTheirOwnConnectionsAndBreakers) {
+TEST_F(HttpPoolTest, PrioritiesHaveTheirOwnConnectionsAndBreakers) {
   ClusterOptions options = cluster_options({1});
   options.circuit_breakers.thresholds[0].max_pending_requests = 1;
   begin(std::move(options));
@@ -149,7 +149,7 @@ TEST_F(Http1PoolTest, PrioritiesHaveTheirOwnConnectionsAndBreakers) {
   EXPECT_EQ(network->opened(), 2u);
 }
 
-TEST_F(Http1PoolTest, AFailedConnectFailsAllWhoWait) {
+TEST_F(HttpPoolTest, AFailedConnectFailsAllWhoWait) {
   begin();
   Client a(pool()), b(pool());
   ASSERT_EQ(a.start(), Start::kPending);
@@ -164,7 +164,7 @@ TEST_F(Http1PoolTest, AFailedConnectFailsAllWhoWait) {
   EXPECT_EQ(counter(stat::kUpstreamCxDestroy), 0u);
 }
 
-TEST_F(Http1PoolTest, ARetryFromWithinTheResetWaitsForANewConnection) {
+TEST_F(HttpPoolTest, ARetryFromWithinTheResetWaitsForANewConnection) {
   begin();
   Client a(pool());
   a.when_reset = [&] {
@@ -182,7 +182,7 @@ TEST_F(Http1PoolTest, ARetryFromWithinTheResetWaitsForANewConnection) {
   EXPECT_EQ(a.log, "reset remote connection failure;headers 200;data ok end;");
 }
 
-TEST_F(Http1PoolTest, GivesUpConnectingAfterConnectTimeout) {
+TEST_F(HttpPoolTest, GivesUpConnectingAfterConnectTimeout) {
   ClusterOptions options = cluster_options({1});
   options.connect_timeout = base::milliseconds(250);
   begin(std::move(options));
@@ -196,7 +196,7 @@ TEST_F(Http1PoolTest, GivesUpConnectingAfterConnectTimeout) {
   EXPECT_EQ(counter(stat::kUpstreamCxConnectFail), 1u);
 }
 
-TEST_F(Http1PoolTest, ClosesAnIdleConnectionAfterItsTimeout) {
+TEST_F(HttpPoolTest, ClosesAnIdleConnectionAfterItsTimeout) {
   ClusterOptions options = cluster_options({1});
   options.http.idle_timeout = base::seconds(10);
   begin(std::move(options));
@@ -216,7 +216,7 @@ TEST_F(Http1PoolTest, ClosesAnIdleConnectionAfterItsTimeout) {
   EXPECT_EQ(counter(stat::kUpstreamCxDestroyLocal), 1u);
 }
 
-TEST_F(Http1PoolTest, ClosesAfterMaxRequestsPerConnection) {
+TEST_F(HttpPoolTest, ClosesAfterMaxRequestsPerConnection) {
   ClusterOptions options = cluster_options({1});
   options.http.max_requests_per_connection = 2;
   begin(std::move(options));
@@ -235,7 +235,7 @@ TEST_F(Http1PoolTest, ClosesAfterMaxRequestsPerConnection) {
   EXPECT_EQ(a.start(), Start::kPending);
 }
 
-TEST_F(Http1PoolTest, ADrainClosesIdleOnesNowAndActiveOnesAfterTheirResponse) {
+TEST_F(HttpPoolTest, ADrainClosesIdleOnesNowAndActiveOnesAfterTheirResponse) {
   begin();
   Client a(pool()), b(pool());
   for (Client* c : {&a, &b}) ASSERT_EQ(c->start(), Start::kPending);
@@ -253,7 +253,7 @@ TEST_F(Http1PoolTest, ADrainClosesIdleOnesNowAndActiveOnesAfterTheirResponse) {
   EXPECT_TRUE(network->peer(1).closed);
 }
 
-TEST_F(Http1PoolTest, ClosesAConnectionPastItsMaxDuration) {
+TEST_F(HttpPoolTest, ClosesAConnectionPastItsMaxDuration) {
   ClusterOptions options = cluster_options({1});
   options.http.max_connection_duration = base::seconds(5);
   begin(std::move(options));
@@ -270,7 +270,7 @@ TEST_F(Http1PoolTest, ClosesAConnectionPastItsMaxDuration) {
   EXPECT_EQ(counter(stat::kUpstreamCxMaxDurationReached), 1u);
 }
 
-TEST_F(Http1PoolTest, ClosingResetsEverybodyAndLetsNobodyIn) {
+TEST_F(HttpPoolTest, ClosingResetsEverybodyAndLetsNobodyIn) {
   begin();
   Client a(pool()), b(pool());
   ASSERT_EQ(a.start(), Start::kPending);
@@ -287,7 +287,7 @@ TEST_F(Http1PoolTest, ClosingResetsEverybodyAndLetsNobodyIn) {
   EXPECT_EQ(network->open(), 0u);
 }
 
-TEST_F(Http1PoolTest, ReplacesALostConnectionWhileOthersWait) {
+TEST_F(HttpPoolTest, ReplacesALostConnectionWhileOthersWait) {
   ClusterOptions options = cluster_options({1});
   options.circuit_breakers.thresholds[0].max_connections = 1;
   begin(std::move(options));
@@ -303,7 +303,7 @@ TEST_F(Http1PoolTest, ReplacesALostConnectionWhileOthersWait) {
   ASSERT_EQ(network->opened(), 2u);
 }
 
-TEST_F(Http1PoolTest, PerHostMaxConnectionsHolds) {
+TEST_F(HttpPoolTest, PerHostMaxConnectionsHolds) {
   ClusterOptions options = cluster_options({1});
   options.circuit_breakers.per_host_max_connections = 1;
   begin(std::move(options));
@@ -313,16 +313,16 @@ TEST_F(Http1PoolTest, PerHostMaxConnectionsHolds) {
   EXPECT_EQ(network->opened(), 1u);
 }
 
-TEST_F(Http1PoolTest, PoolsAreLimited) {
+TEST_F(HttpPoolTest, PoolsAreLimited) {
   ClusterOptions options = cluster_options({1, 1});
   options.circuit_breakers.thresholds[0].max_connection_pools = 1;
   begin(std::move(options));
-  EXPECT_NE(local->http1_pool(host(0), ResourcePriority::kDefault), nullptr);
-  EXPECT_EQ(local->http1_pool(host(1), ResourcePriority::kDefault), nullptr);
+  EXPECT_NE(local->http_pool(host(0), ResourcePriority::kDefault), nullptr);
+  EXPECT_EQ(local->http_pool(host(1), ResourcePriority::kDefault), nullptr);
   EXPECT_EQ(counter(stat::kUpstreamCxPoolOverflow), 1u);
 }
 
-TEST_F(Http1PoolTest, NobodyHealthyIsCounted) {
+TEST_F(HttpPoolTest, NobodyHealthyIsCounted) {
   ClusterOptions options = cluster_options({1});
   options.common_lb.healthy_panic_threshold_percent = 0;
   begin(std::move(options));

@@ -1,15 +1,15 @@
-// The HTTP/1.1 connections of one worker to one host, for one routing priority. A request takes the idle connection
-// used last (the others grow old and time out), or waits in a queue while a new one connects. Breakers of the cluster
-// bound connections, queue and requests. As in Envoy, a failed attempt to connect fails all who wait, for the router
-// to decide.
+// The HTTP connections of one worker to one host, for one routing priority. A request takes the connection used last
+// that has room for it (the others grow old and time out), or waits in a queue while a new one connects: HTTP/1
+// connections have room for one request, HTTP/2 connections for many. Breakers of the cluster bound connections, queue
+// and requests. As in Envoy, a failed attempt to connect fails all who wait, for the router to decide.
 #pragma once
 #include "base/list.h"
-#include "upstream/http1_client.h"
+#include "upstream/http_client.h"
 #include "upstream/upstream_request.h"
 
 namespace millrace::upstream {
 
-class Http1Pool {
+class HttpPool {
  public:
   enum class Start : uint8_t {
     kReady,     // the request is active: send_headers()
@@ -17,13 +17,13 @@ class Http1Pool {
     kOverflow,  // a breaker is open (UO), or the pool is being closed; the request is idle
   };
 
-  Http1Pool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority);
-  ~Http1Pool();
-  Http1Pool(const Http1Pool&) = delete;
-  Http1Pool& operator=(const Http1Pool&) = delete;
+  HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority);
+  ~HttpPool();
+  HttpPool(const HttpPool&) = delete;
+  HttpPool& operator=(const HttpPool&) = delete;
 
-  // fresh: not on a connection that lay idle. For the retry after Reset::stale_connection: what lies idle below the one
-  // that was stale has lain there for longer.
+  // fresh: not on a connection that is there already. For the retry after Reset::stale_connection: what lies idle below
+  // the one that was stale has lain there for longer.
   [[nodiscard]] Start start(UpstreamRequest& request, bool fresh = false);
   // Closes idle connections now and the others after their response; requests may still start.
   void drain();
@@ -37,19 +37,22 @@ class Http1Pool {
   size_t pending() const { return pending_count_; }
 
  private:
+  friend class HttpClient;
   friend class Http1Client;
   friend class UpstreamRequest;
   using Pending = base::List<UpstreamRequest, UpstreamRequest>;
-  using Clients = base::List<Http1Client, Http1Client>;
+  using Clients = base::List<HttpClient, HttpClient>;
 
   // From clients.
-  void on_connected(Http1Client& client);
-  void on_idle(Http1Client& client);
+  // There is room for a request: the first that waits, or one to come.
+  void on_room(HttpClient& client);
+  void on_expected(uint32_t before, uint32_t after) { expected_ += after - before; }
   void on_closed(bool connected);
   void on_connect_failed(ResetReason reason, const base::Error& error);
   // From requests that wait.
   void cancel(UpstreamRequest& request);
 
+  void attach(HttpClient& client, UpstreamRequest& request);
   UpstreamRequest* next_pending(Pending& list);
   void leave_queue(UpstreamRequest& request);
   void connect_for_pending();
@@ -60,11 +63,11 @@ class Http1Pool {
   Resources& resources_;
   const ResourcePriority priority_;
   uint32_t connections_ = 0;
-  uint32_t connecting_count_ = 0;
+  uint32_t expected_ = 0;  // requests that connections under way will have room for
   uint32_t pending_count_ = 0;
   bool closing_ = false;
-  Clients idle_;  // the one used last in front
-  Clients active_;
+  Clients ready_;  // have room; the one used last in front
+  Clients full_;
   Clients connecting_;
   Pending pending_;
 };

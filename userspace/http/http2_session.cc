@@ -1,0 +1,375 @@
+#include "http/http2_session.h"
+
+#include <algorithm>
+#include <array>
+
+#include "http/http2_callbacks.h"
+#include "stats/schema_http.h"
+
+namespace millrace::http {
+
+namespace h2 = stats::http2_codec;
+
+namespace {
+
+// What nghttp2 refuses to send beyond: heads are limited where they are received.
+constexpr size_t kSendHeadBytesMax = 16 << 20;
+constexpr uint32_t kFrameBytes = 16'384;
+
+// Set once per session; nghttp2 copies them.
+nghttp2_option* make_options(const Http2SessionOptions& o, bool server) {
+  nghttp2_option* to = nullptr;
+  const int failed = nghttp2_option_new(&to);
+  MILLRACE_ASSERT(failed == 0);
+  nghttp2_option_set_no_auto_window_update(to, 1);
+  nghttp2_option_set_no_closed_streams(to, 1);
+  nghttp2_option_set_max_send_header_block_length(to, kSendHeadBytesMax);
+  nghttp2_option_set_max_deflate_dynamic_table_size(to, o.http2.hpack_table_size);
+  nghttp2_option_set_max_outbound_ack(to, size_t{o.http2.max_outbound_control_frames} + 1);
+  // A head of the allowed size in frames that are filled, and as much again in ones that are not.
+  nghttp2_option_set_max_continuations(to, 2 * (o.max_header_bytes / kFrameBytes) + 32);
+  if (server) {
+    const uint64_t burst = o.http2.stream_reset_burst > 0 ? o.http2.stream_reset_burst : UINT64_MAX;
+    nghttp2_option_set_stream_reset_rate_limit(to, burst, o.http2.stream_reset_rate);
+  } else {
+    // Until its SETTINGS say otherwise.
+    nghttp2_option_set_peer_max_concurrent_streams(to, o.http2.max_concurrent_streams);
+  }
+  return to;
+}
+
+}  // namespace
+
+void Http2Stream::begin(int32_t id) {
+  id_ = id;
+  head_done_ = submitted_ = deferred_ = out_ended_ = has_trailers_out_ = reset_when_sent_ = false;
+  remote_reset_ = remote_ended_ = local_ended_ = false;
+  section_bytes_ = section_fields_ = cookies_ = 0;
+  held_ = wire_received_ = header_received_ = wire_sent_ = header_sent_ = 0;
+  details_ = {};
+  in_.clear();
+  out_.clear();
+}
+
+Http2Session::Http2Session(Role role, const Http2SessionOptions& options, const stats::StatShard& stats,
+                           Http2Handler& handler)
+    : role_(role), options_(options), stats_(stats), handler_(handler) {
+  const bool server = role == Role::kServer;
+  nghttp2_option* made = make_options(options, server);
+  const int failed = server ? nghttp2_session_server_new2(&session_, Http2Callbacks::get(), this, made)
+                            : nghttp2_session_client_new2(&session_, Http2Callbacks::get(), this, made);
+  nghttp2_option_del(made);
+  MILLRACE_ASSERT(failed == 0);
+  submit_settings(options.http2);
+}
+
+Http2Session::~Http2Session() {
+  stopped_ = true;
+  nghttp2_session_del(session_);
+  pending_.clear();
+  stats_.gauge_sub(h2::kStreamsActive, static_cast<int64_t>(streams_));
+  unsent_body_ = buffered_frames_ = buffered_control_ = 0;
+  sync_gauges();
+}
+
+void Http2Session::submit_settings(const Http2Options& o) {
+  std::vector<nghttp2_settings_entry> to;
+  if (o.hpack_table_size != NGHTTP2_DEFAULT_HEADER_TABLE_SIZE) {
+    to.push_back({NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, o.hpack_table_size});
+  }
+  if (role_ == Role::kServer) {
+    to.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, o.max_concurrent_streams});
+    to.push_back({NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1});
+    if (o.allow_connect) to.push_back({NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1});
+  } else {
+    to.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
+  }
+  to.push_back({NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, o.initial_stream_window_bytes});
+  for (const auto& [id, value] : o.custom_settings) {
+    const auto same = std::find_if(to.begin(), to.end(), [&](const auto& e) { return e.settings_id == id; });
+    if (same == to.end()) {
+      to.push_back({id, value});
+    } else {
+      same->value = value;
+    }
+  }
+  ++queued_acks_;
+  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, to.data(), to.size());
+  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0,
+                                        static_cast<int32_t>(o.initial_connection_window_bytes));
+}
+
+// ---- receiving
+
+base::Result<void> Http2Session::feed(base::Buffer& in) {
+  if (failed_ || stopped_) {
+    in.clear();
+    return failed_ ? fail(fail_code_, details_) : base::Result<void>();
+  }
+  for (size_t i = 0; i < in.slice_count(); ++i) {
+    const base::Slice& slice = in.slice(i);
+    feeding_slice_ = &slice;
+    const ssize_t n = nghttp2_session_mem_recv(session_, slice.begin, slice.size());
+    feeding_slice_ = nullptr;
+    if (stopped_) break;
+    if (n < 0) {
+      in.clear();
+      if (details_.empty()) {
+        details_ = n == NGHTTP2_ERR_FLOODED ? "http2.outbound_control_flood" : "http2.protocol.error";
+      }
+      if (n == NGHTTP2_ERR_FLOODED) {
+        stats_.inc(h2::kOutboundControlFlood);
+        fail_code_ = Http2Code::kEnhanceYourCalm;
+      }
+      return fail(fail_code_, details_);
+    }
+  }
+  in.clear();
+  if (!stopped_) deliver_pending();
+  if (stopped_) return {};
+  return check_outbound();
+}
+
+void Http2Session::deliver(Http2Stream& stream, bool end_stream) {
+  stream.unlink();
+  if (stream.in_.empty() && !end_stream) return;
+  base::Buffer data(std::move(stream.in_));
+  handler_.on_data(stream, data, end_stream);
+}
+
+void Http2Session::deliver_pending() {
+  while (Http2Stream* stream = pending_.front()) {
+    deliver(*stream, false);
+    if (stopped_) return;
+  }
+}
+
+int Http2Session::abort(Http2Code code, std::string_view details) {
+  fail_code_ = code;
+  details_ = details;
+  return NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+base::Result<void> Http2Session::fail(Http2Code code, std::string_view details) {
+  if (!failed_) {
+    failed_ = true;
+    details_ = details;
+    nghttp2_session_terminate_session(session_, static_cast<uint32_t>(code));
+  }
+  return base::Error{base::ErrorCode::kProtocol, role_ == Role::kServer ? base::Side::kDownstream : base::Side::kUpstream,
+                     0, std::string(details_)};
+}
+
+bool Http2Session::count_empty_frame() {
+  if (++empty_frames_ <= options_.http2.max_consecutive_inbound_frames_with_empty_payload) return false;
+  stats_.inc(h2::kInboundEmptyFramesFlood);
+  abort(Http2Code::kEnhanceYourCalm, "http2.inbound_empty_frames_flood");
+  return true;
+}
+
+// Frames that the peer makes us send and does not read.
+base::Result<void> Http2Session::check_outbound() {
+  const Http2Options& o = options_.http2;
+  if (buffered_control_ + queued_acks_ > o.max_outbound_control_frames) {
+    stats_.inc(h2::kOutboundControlFlood);
+    return fail(Http2Code::kEnhanceYourCalm, "http2.outbound_control_flood");
+  }
+  if (buffered_frames_ + nghttp2_session_get_outbound_queue_size(session_) > o.max_outbound_frames) {
+    stats_.inc(h2::kOutboundFlood);
+    return fail(Http2Code::kEnhanceYourCalm, "http2.outbound_frames_flood");
+  }
+  return {};
+}
+
+// ---- the receiving windows
+
+void Http2Session::hold(Http2Stream& stream, size_t bytes) {
+  stream.held_ += bytes;
+  held_ += bytes;
+  const uint64_t window = options_.http2.initial_connection_window_bytes;
+  const uint64_t give = std::min<uint64_t>(bytes, window - std::min(window, given_));
+  given_ += give;
+  if (give > 0) nghttp2_session_consume_connection(session_, give);
+}
+
+void Http2Session::release(uint64_t bytes) {
+  const uint64_t withheld = held_ - given_;
+  const uint64_t give = std::min(bytes, withheld);
+  held_ -= bytes;
+  given_ -= bytes - give;
+  if (give > 0) nghttp2_session_consume_connection(session_, give);
+}
+
+void Http2Session::consume(Http2Stream& stream, size_t bytes) {
+  bytes = std::min<uint64_t>(bytes, stream.held_);
+  if (bytes == 0 || stream.id_ == 0) return;
+  stream.held_ -= bytes;
+  release(bytes);
+  nghttp2_session_consume_stream(session_, stream.id_, bytes);
+}
+
+// ---- streams
+
+void Http2Session::adopt(Http2Stream& stream, int32_t id) {
+  stream.begin(id);
+  ++streams_;
+  stats_.gauge_add(h2::kStreamsActive);
+}
+
+void Http2Session::forget(Http2Stream& stream) {
+  stream.unlink();
+  stream.in_.clear();
+  unsent_body_ -= stream.out_.size();
+  stream.out_.clear();
+  release(std::exchange(stream.held_, 0));
+  stream.id_ = 0;
+  --streams_;
+  stats_.gauge_sub(h2::kStreamsActive);
+}
+
+bool Http2Session::request(Http2Stream& stream, const HeaderMap& headers, bool end_stream) {
+  if (failed_ || nghttp2_session_check_request_allowed(session_) == 0) return false;
+  const std::span<nghttp2_nv> fields = to_nghttp2(headers);
+  nghttp2_data_provider data{{0}, Http2Callbacks::read_data};
+  const int32_t id = nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(),
+                                            end_stream ? nullptr : &data, &stream);
+  if (id < 0) return false;
+  ++opened_;
+  adopt(stream, id);
+  stream.submitted_ = true;
+  stream.out_ended_ = end_stream;
+  return true;
+}
+
+void Http2Session::send_headers(Http2Stream& stream, const HeaderMap& headers, bool end_stream) {
+  if (stream.id_ == 0) return;
+  const std::span<nghttp2_nv> fields = to_nghttp2(headers);
+  nghttp2_data_provider data{{0}, Http2Callbacks::read_data};
+  nghttp2_submit_response(session_, stream.id_, fields.data(), fields.size(), end_stream ? nullptr : &data);
+  stream.submitted_ = true;
+  stream.out_ended_ = end_stream;
+}
+
+void Http2Session::send_informational(Http2Stream& stream, const HeaderMap& headers) {
+  if (stream.id_ == 0 || stream.submitted_) return;
+  const std::span<nghttp2_nv> fields = to_nghttp2(headers);
+  nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream.id_, nullptr, fields.data(), fields.size(), nullptr);
+}
+
+void Http2Session::send_data(Http2Stream& stream, base::Buffer& data, bool end_stream) {
+  if (stream.id_ == 0 || stream.out_ended_) return data.clear();
+  if (data.empty() && !end_stream) return;
+  unsent_body_ += data.size();
+  stream.out_.absorb(data);
+  stream.out_ended_ = end_stream;
+  if (std::exchange(stream.deferred_, false)) nghttp2_session_resume_data(session_, stream.id_);
+}
+
+void Http2Session::send_trailers(Http2Stream& stream, const HeaderMap& trailers) {
+  if (stream.id_ == 0 || stream.out_ended_) return;
+  stats_.inc(h2::kTrailers);
+  stream.out_ended_ = true;
+  if (trailers.size() > 0) {
+    if (stream.trailers_out_ == nullptr) stream.trailers_out_ = std::make_unique<HeaderMap>();
+    stream.trailers_out_->copy_from(trailers);
+    stream.has_trailers_out_ = true;
+  }
+  if (std::exchange(stream.deferred_, false)) nghttp2_session_resume_data(session_, stream.id_);
+}
+
+void Http2Session::reset(Http2Stream& stream, Http2Code code) {
+  if (stream.id_ == 0) return;
+  const int32_t id = stream.id_;
+  nghttp2_session_set_stream_user_data(session_, id, nullptr);
+  forget(stream);
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, static_cast<uint32_t>(code));
+}
+
+void Http2Session::reset_when_sent(Http2Stream& stream) {
+  if (stream.id_ == 0 || stream.remote_ended_) return;
+  stream.reset_when_sent_ = true;
+  if (stream.local_ended_) nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id_, NGHTTP2_NO_ERROR);
+}
+
+// ---- the connection
+
+uint32_t Http2Session::peer_max_concurrent_streams() const {
+  return nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+}
+
+bool Http2Session::peer_allows_connect() const {
+  return nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+}
+
+void Http2Session::shutdown_notice() { nghttp2_submit_shutdown_notice(session_); }
+
+void Http2Session::goaway(Http2Code code) {
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
+                        static_cast<uint32_t>(code), nullptr, 0);
+}
+
+void Http2Session::terminate(Http2Code code) {
+  failed_ = true;
+  nghttp2_session_terminate_session(session_, static_cast<uint32_t>(code));
+}
+
+void Http2Session::ping(uint64_t opaque) {
+  std::array<uint8_t, sizeof opaque> bytes;
+  std::copy_n(reinterpret_cast<const uint8_t*>(&opaque), sizeof opaque, bytes.data());
+  ++queued_acks_;
+  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, bytes.data());
+}
+
+// ---- sending
+
+void Http2Session::drain(base::Buffer& out, size_t limit_bytes) {
+  const size_t before = out.size();
+  draining_ = &out;
+  drain_limit_ = limit_bytes;
+  drain_frames_ = drain_control_ = 0;
+  while (out.size() < limit_bytes) {
+    const uint8_t* bytes = nullptr;
+    const ssize_t n = nghttp2_session_mem_send(session_, &bytes);
+    if (n < 0) {
+      failed_ = true;
+      break;
+    }
+    if (n == 0) break;
+    out.append(bytes, static_cast<size_t>(n));
+  }
+  draining_ = nullptr;
+  drained_ += out.size() - before;
+  if (drain_frames_ > 0) {
+    buffered_frames_ += drain_frames_;
+    buffered_control_ += drain_control_;
+    marks_.push_back({drained_, drain_frames_, drain_control_});
+  }
+  sync_gauges();
+}
+
+void Http2Session::set_unsent(size_t bytes) {
+  const uint64_t sent = drained_ - std::min<uint64_t>(bytes, drained_);
+  while (!marks_.empty() && marks_.front().end <= sent) {
+    buffered_frames_ -= marks_.front().frames;
+    buffered_control_ -= marks_.front().control_frames;
+    marks_.pop_front();
+  }
+}
+
+void Http2Session::sync_gauges() {
+  const auto sync = [this](uint16_t index, uint64_t& shown, uint64_t now) {
+    if (shown != now) stats_.gauge_add(index, static_cast<int64_t>(now) - static_cast<int64_t>(shown));
+    shown = now;
+  };
+  sync(h2::kPendingSendBytes, shown_unsent_, unsent_body_);
+  sync(h2::kOutboundFramesActive, shown_frames_, buffered_frames_);
+  sync(h2::kOutboundControlFramesActive, shown_control_, buffered_control_);
+}
+
+bool Http2Session::wants_write() const { return nghttp2_session_want_write(session_) != 0; }
+
+bool Http2Session::finished() const {
+  return nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0;
+}
+
+}  // namespace millrace::http
