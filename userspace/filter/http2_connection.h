@@ -19,7 +19,9 @@ class Http2Connection;
 
 // One stream: the codec of its HttpStream, and that of the session. Lives until both have come to their end, then rests
 // with the HcmWorker for the next.
-class Http2ServerStream final : public StreamCodec, public http::Http2Stream, private base::ListHook<Http2ServerStream> {
+class Http2ServerStream final : public StreamCodec,
+                                public http::Http2Stream,
+                                private base::ListHook<Http2ServerStream> {
  public:
   explicit Http2ServerStream(HcmWorker& hcm);
   ~Http2ServerStream();
