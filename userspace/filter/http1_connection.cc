@@ -68,23 +68,26 @@ void Http1Connection::start() {
 
 // Whether it is HTTP/1; otherwise it may be too early to say, or it was handed over.
 bool Http1Connection::choose_codec(bool end_stream) {
+  bool http2 = false;
   if (hcm_.options().codec == Codec::kAuto) {
-    // Enough to tell: no method of HTTP/1 begins so.
+    // Enough of the first bytes to tell: no method of HTTP/1 begins so.
     constexpr std::string_view kPrefix = http::kHttp2Preface.substr(0, 12);
+    const std::string_view alpn = connection_->negotiated_protocol();
     base::Buffer& in = connection_->input();
     const size_t n = std::min(in.size(), kPrefix.size());
     if (n == 0) return false;
-    if (in.linearize(n) == kPrefix.substr(0, n)) {
-      if (n < kPrefix.size()) {
-        if (!end_stream) return false;
-      } else {
-        idle_.disarm();
-        max_duration_.disarm();
-        hcm_.serve_http2(std::move(connection_), observer_, &info_);
-        hcm_.forget(*this);
-        return false;
-      }
+    http2 = alpn.empty() ? in.linearize(n) == kPrefix.substr(0, n) : alpn == "h2";
+    if (http2 && alpn.empty() && n < kPrefix.size()) {
+      if (!end_stream) return false;
+      http2 = false;
     }
+  }
+  if (http2) {
+    idle_.disarm();
+    max_duration_.disarm();
+    hcm_.serve_http2(std::move(connection_), observer_, &info_);
+    hcm_.forget(*this);
+    return false;
   }
   codec_known_ = true;
   hcm_.stats().inc(hs::kDownstreamCxHttp1Total);

@@ -147,15 +147,19 @@ void Http2Connection::on_turn_end() {
   if (connection_ != nullptr) write();
 }
 
-void Http2Connection::write() {
+void Http2Connection::write_ahead() {
+  if (connection_ == nullptr || session_.busy()) return;
   base::Buffer& out = connection_->output();
   const size_t before = out.size();
   session_.set_unsent(before);
   session_.drain(out, kOutputBytes);
-  if (out.size() != before) {
-    update_byte_counts();
-    connection_->wrote();
-  }
+  if (out.size() == before) return;
+  update_byte_counts();
+  connection_->wrote();
+}
+
+void Http2Connection::write() {
+  write_ahead();
   if (session_.failed()) return protocol_error();
   if (session_.finished()) close(net::CloseMode::kFlushDelay, false);
 }

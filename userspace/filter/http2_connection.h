@@ -111,6 +111,7 @@ class Http2Connection final : public net::ConnectionHandler,
   }
   void on_turn_end();
   void write();
+  void write_ahead();
   void start_drain();
   void stream_ended(HttpStream& stream, bool reset_by_client);
   void protocol_error();

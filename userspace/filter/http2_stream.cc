@@ -148,6 +148,7 @@ void Http2ServerStream::encode_headers(HttpStream& stream, http::HeaderMap& head
   }
   if (extended_connect_) http::response_to_extended_connect(headers);
   if (hcm_.draining() && connection_->drain_ == Http2Connection::Drain::kNone) connection_->start_drain();
+  if (code == 204) headers.remove(Header::kContentLength);  // RFC 9110 section 8.6
   bodyless_ = stream.head_request() || code == 204 || code == 304;
   connection_->session_.send_headers(*this, headers, end_stream);
   connection_->schedule_write();
@@ -177,6 +178,8 @@ void Http2ServerStream::on_sent() {
 }
 
 void Http2ServerStream::reset(HttpStream&) {
+  connection_->write_ahead();  // what there is of the answer: the reset would drop it
+  if (id() == 0) return;
   connection_->session_.reset(*this, upgraded_ ? Http2Code::kConnectError : Http2Code::kInternalError);
   connection_->schedule_write();
 }

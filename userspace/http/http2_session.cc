@@ -106,6 +106,13 @@ base::Result<void> Http2Session::feed(base::Buffer& in) {
     in.clear();
     return failed_ ? fail(fail_code_, details_) : base::Result<void>();
   }
+  busy_ = true;
+  const base::Result<void> done = feed_slices(in);
+  busy_ = false;
+  return done;
+}
+
+base::Result<void> Http2Session::feed_slices(base::Buffer& in) {
   for (size_t i = 0; i < in.slice_count(); ++i) {
     const base::Slice& slice = in.slice(i);
     feeding_slice_ = &slice;
@@ -329,6 +336,7 @@ void Http2Session::ping(uint64_t opaque) {
 
 void Http2Session::drain(base::Buffer& out, size_t limit_bytes) {
   const size_t before = out.size();
+  busy_ = true;
   draining_ = &out;
   drain_limit_ = limit_bytes;
   drain_frames_ = drain_control_ = 0;
@@ -343,6 +351,7 @@ void Http2Session::drain(base::Buffer& out, size_t limit_bytes) {
     out.append(bytes, static_cast<size_t>(n));
   }
   draining_ = nullptr;
+  busy_ = false;
   drained_ += out.size() - before;
   if (drain_frames_ > 0) {
     buffered_frames_ += drain_frames_;

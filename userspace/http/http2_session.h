@@ -143,6 +143,8 @@ class Http2Session {
   // feed() failed or a fatal GOAWAY was made; details(): Envoy's response code detail.
   bool failed() const { return failed_; }
   std::string_view details() const { return details_; }
+  // It is in feed() or drain(), as its handler's calls are.
+  bool busy() const { return busy_; }
   // No event comes any more, also from a feed() that is running.
   void stop() { stopped_ = true; }
 
@@ -185,6 +187,7 @@ class Http2Session {
     uint32_t frames, control_frames;
   };
 
+  base::Result<void> feed_slices(base::Buffer& in);
   void submit_settings(const Http2Options& o);
   void deliver(Http2Stream& stream, bool end_stream);
   void deliver_pending();
@@ -204,7 +207,7 @@ class Http2Session {
   stats::StatShard stats_;
   Http2Handler& handler_;
   nghttp2_session* session_ = nullptr;
-  bool failed_ = false, stopped_ = false;
+  bool failed_ = false, stopped_ = false, busy_ = false;
   std::string_view details_;
   Http2Code fail_code_ = Http2Code::kProtocolError;
   base::List<Http2Stream, Http2Stream> pending_;  // streams with data that was not reported yet

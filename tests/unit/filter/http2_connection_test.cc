@@ -1,6 +1,7 @@
 #include "filter/http2_connection.h"
 
 #include "support/http2_peers.h"
+#include "support/toy_transport.h"
 #include "unit/filter/http1_fixture.h"
 
 namespace millrace::filter {
@@ -127,6 +128,41 @@ TEST_F(Http2ConnectionTest, ServesHttp2OnlyWhereTold) {
   read_to_end(one);
   EXPECT_EQ(test::frames_of(one.received).back().type, test::kGoaway);
   EXPECT_EQ(counter(hs::kDownstreamCxProtocolError), 1u);
+}
+
+TEST_F(Http2ConnectionTest, AlpnDecidesBeforeAnyByteDoes) {
+  begin();
+  answer_all();
+  const auto toy = [&](std::string protocol, std::string_view bytes) {
+    TestSocket client(listener.connect());
+    std::unique_ptr<net::Connection> connection = net::Connection::accepted(*loop, listener.accept());
+    test::ToyOptions toys;
+    toys.protocol = protocol;
+    connection->secure(std::make_unique<test::ToyTransport>(toys, false), milliseconds(0));
+    host->accept(std::move(connection), *this);
+    ++accepted;
+    client.send(test::ToyTransport::record(test::ToyTransport::Type::kHello, protocol) +
+                test::ToyTransport::record(test::ToyTransport::Type::kData, bytes));
+    read_to_end(client);
+  };
+  toy("h2", kGet);
+  EXPECT_EQ(counter(hs::kDownstreamCxHttp2Total), 1u);
+  toy("http/1.1", test::preface());
+  EXPECT_EQ(counter(hs::kDownstreamCxHttp1Total), 1u);
+  EXPECT_EQ(counter(hs::kDownstreamCxProtocolError), 2u);
+}
+
+TEST_F(Http2ConnectionTest, WhatThereIsOfAnAnswerGoesBeforeItsReset) {
+  begin();
+  auto client = dial();
+  PeerStream& stream = client->get();
+  until(*client, [&] { return !app.live.empty(); });
+  app.live.front()->headers("200");
+  app.live.front()->data("half");
+  app.live.front()->stream->reset_response("cut");
+  until(*client, [&] { return stream.closed; });
+  EXPECT_EQ(stream.body, "half");
+  EXPECT_EQ(stream.code, http::Http2Code::kInternalError);
 }
 
 TEST_F(Http2ConnectionTest, ServesManyStreamsAtOnce) {
