@@ -8,7 +8,7 @@ from support.http1 import get
 from support.proxy import Proxy, run
 
 EXAMPLES = ["quickstart.yaml", "tcp.yaml", "weighted.yaml", "retries.yaml", "access_log.yaml", "original_dst.yaml",
-            "fastpath.yaml", "pods.yaml"]
+            "fastpath.yaml", "pods.yaml", "http2.yaml"]
 
 
 class ExamplesTest(unittest.TestCase):
