@@ -137,11 +137,24 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
   unix_sockets cidr_ranges
 envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
-  name typed_config<envoy.extensions.filters.http.> disabled{false}
-  - is_optional: the filter is either known or an error
+  name typed_config<envoy.extensions.filters.http.> disabled is_optional
 envoy.extensions.filters.http.router.v3.Router
   dynamic_stats{true} suppress_envoy_headers respect_expected_rq_timeout
   - start_child_span: there is no tracing
+envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
+  upgrade_protobuf_to_grpc ignore_query_parameters
+envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfig
+  content_type withhold_grpc_frames response_size_header
+envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute
+  disabled
+envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
+  emit_filter_state{false} individual_method_stats_allowlist stats_for_all_methods enable_upstream_stats
+  replace_dots_in_grpc_service_name
+envoy.config.core.v3.GrpcMethodList
+  services
+envoy.config.core.v3.GrpcMethodList.Service
+  name method_names
+envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 envoy.config.core.v3.HttpProtocolOptions
   idle_timeout max_connection_duration max_headers_count max_stream_duration headers_with_underscores_action
   max_requests_per_connection max_response_headers_kb
@@ -174,17 +187,19 @@ envoy.config.route.v3.RouteConfiguration
   name virtual_hosts internal_only_headers
   request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
   most_specific_header_mutations_wins validate_clusters max_direct_response_body_size_bytes
+  typed_per_filter_config<envoy.>
   ignore_port_in_host_matching ignore_path_parameters_in_path_matching
   - metadata: nothing reads a route configuration's metadata
 envoy.config.route.v3.VirtualHost
   name domains routes require_tls retry_policy
   request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
   include_request_attempt_count include_attempt_count_in_response include_is_timeout_retry_header
-  per_request_buffer_limit_bytes
+  per_request_buffer_limit_bytes typed_per_filter_config<envoy.>
   - metadata: nothing reads a virtual host's metadata
 envoy.config.route.v3.Route
   name match route redirect direct_response non_forwarding_action stat_prefix per_request_buffer_limit_bytes
   request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
+  typed_per_filter_config<envoy.>
   - metadata: nothing reads a route's metadata
   - decorator tracing: there is no tracing
 envoy.config.route.v3.NonForwardingAction
@@ -202,6 +217,7 @@ envoy.config.route.v3.RouteAction
   cluster cluster_header weighted_clusters cluster_not_found_response_code
   prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex
   append_x_forwarded_host timeout idle_timeout retry_policy priority upgrade_configs max_stream_duration
+  max_grpc_timeout grpc_timeout_offset
   - early_data_policy: there is no early data on a plain connection
 envoy.config.route.v3.RouteAction.UpgradeConfig
   upgrade_type enabled
@@ -210,8 +226,10 @@ envoy.config.route.v3.RouteAction.MaxStreamDuration
 envoy.config.route.v3.WeightedCluster
   clusters total_weight header_name runtime_key_prefix
 envoy.config.route.v3.WeightedCluster.ClusterWeight
-  name cluster_header weight host_rewrite_literal
+  name cluster_header weight host_rewrite_literal typed_per_filter_config<envoy.>
   request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
+envoy.config.route.v3.FilterConfig
+  config<envoy.extensions.filters.http.> is_optional disabled
 envoy.config.route.v3.RedirectAction
   https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite
   response_code strip_query

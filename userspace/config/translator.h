@@ -21,6 +21,7 @@
 #include "upstream/options.h"
 
 namespace google::protobuf {
+class Any;
 class Duration;
 class Struct;
 class Value;
@@ -76,6 +77,7 @@ class RouteAction;
 class RouteConfiguration;
 class RouteMatch;
 class VirtualHost;
+class WeightedCluster;
 }  // namespace envoy::config::route::v3
 namespace envoy::extensions::filters::network::http_connection_manager::v3 {
 class HttpConnectionManager;
@@ -177,9 +179,13 @@ class Translator {
   route::VirtualHostOptions virtual_host(const route_v3::VirtualHost& from, Path path);
   route::RouteOptions route(const route_v3::Route& from, Path path);
   route::RouteMatch route_match(const route_v3::RouteMatch& from, Path path);
+  void weighted_clusters(const route_v3::WeightedCluster& from, route::RouteAction& to, Path path);
   route::RouteAction route_action(const route_v3::RouteAction& from, Path path);
   route::RedirectAction redirect(const route_v3::RedirectAction& from);
   route::RetryPolicy retry_policy(const route_v3::RetryPolicy& from, Path path);
+  // typed_per_filter_config of any level.
+  template <class Message>
+  std::vector<route::FilterOverrideOptions> filter_overrides(const Message& from, Path path);
   template <class Message>
   route::HeaderMutations mutations(const Message& from, Path path);
   route::HeaderToAdd header_to_add(const core_v3::HeaderValueOption& from, Path path);
@@ -219,8 +225,29 @@ class Translator {
   void hcm_http2(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
   void hcm_headers(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
   void http_filters(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
+  void router(const hcm_v3::HttpConnectionManager& from, int index, filter::HcmOptions& to, Path path);
   std::vector<upstream::Cluster*> route_clusters(const route::RouteTable& table, bool validate, Path path);
   std::unique_ptr<const filter::NetworkFilterConfig> tcp_proxy(const tcp_proxy_v3::TcpProxy& from, Path path);
+
+  // translate_http_filters.cc: every HTTP filter but the router.
+  using FilterConfigPtr = std::unique_ptr<filter::HttpFilterConfig>;
+  using PerFilterConfigPtr = std::shared_ptr<const route::PerFilterConfig>;
+  struct HttpFilterKind;
+  struct NamedFilter {
+    std::string name;
+    const HttpFilterKind* kind;  // null: the router, or one that is not known
+  };
+  static const HttpFilterKind* http_filter_kind(const google::protobuf::Any& config);
+  // The items of http_filters that stay: those that are not known and optional go.
+  std::vector<int> kept_http_filters(const hcm_v3::HttpConnectionManager& from);
+  FilterConfigPtr http_filter(const google::protobuf::Any& config, Path path);
+  route::FilterOverrideOptions filter_override(const std::string& filter, const google::protobuf::Any& config,
+                                               Path path);
+  FilterConfigPtr grpc_http1_bridge(const google::protobuf::Any& from, Path path);
+  FilterConfigPtr grpc_reverse_bridge(const google::protobuf::Any& from, Path path);
+  PerFilterConfigPtr grpc_reverse_bridge_route(const google::protobuf::Any& from, Path path);
+  FilterConfigPtr grpc_stats(const google::protobuf::Any& from, Path path);
+  FilterConfigPtr grpc_web(const google::protobuf::Any& from, Path path);
 
   // translate_fastpath.cc
   void fast_path(const bootstrap_v3::Bootstrap& from, Snapshot& to);
@@ -248,6 +275,7 @@ class Translator {
   std::map<std::string, std::string> listener_by_address_;
   std::set<std::string, std::less<>> defined_clusters_;  // those with errors of their own too
   std::shared_ptr<const upstream::ClusterSet> clusters_;
+  std::vector<NamedFilter> named_filters_;  // of the connection manager in hand
 };
 
 }  // namespace millrace::config

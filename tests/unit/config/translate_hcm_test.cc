@@ -175,7 +175,7 @@ TEST(TranslateHcm, ReadsTheRoutersOptions) {
         "[{name: r, typed_config: " + typed("envoy.extensions.filters.http.router.v3.Router", fields) + "}]";
     const Translated t(config);
     EXPECT_TRUE(t.ok()) << t.messages();
-    const auto& o = dynamic_cast<const router::HttpRouterConfig&>(*t.hcm().filters.at(0)).options();
+    const auto& o = dynamic_cast<const router::HttpRouterConfig&>(*t.hcm().filters.at(0).config).options();
     return std::pair(o.suppress_envoy_headers, o.respect_expected_rq_timeout);
   };
   EXPECT_EQ(options(nullptr), std::pair(false, false));
