@@ -1,7 +1,7 @@
-// The HTTP connections of one worker to one host, for one routing priority and protocol. A request takes the connection used last
-// that has room for it (the others grow old and time out), or waits in a queue while a new one connects: HTTP/1
-// connections have room for one request, HTTP/2 connections for many. Breakers of the cluster bound connections, queue
-// and requests. As in Envoy, a failed attempt to connect fails all who wait, for the router to decide.
+// The HTTP connections of one worker to one host, for one routing priority and protocol. A request takes the connection
+// used last that has room for it (the others grow old and time out), or waits in a queue while a new one connects:
+// HTTP/1 connections have room for one request, HTTP/2 connections for many. Breakers of the cluster bound connections,
+// queue and requests. As in Envoy, a failed attempt to connect fails all who wait, for the router to decide.
 #pragma once
 #include "base/list.h"
 #include "upstream/http_client.h"
