@@ -335,6 +335,8 @@ void Http2Client::on_data(net::Connection& connection, base::Buffer& data, bool 
   if (connection_ == nullptr) return;
   if (!fed.ok()) return on_protocol_error();
   if (end_stream) {
+    session_.drain(connection_->output(), SIZE_MAX);
+    if (session_.failed()) return on_protocol_error();  // it was no HTTP/2 that ended here
     if (used_ > over_.size()) return fail(ResetReason::kConnectionTermination, nullptr, EndedBy::kRemote);
     end_session();
     return close(net::CloseMode::kNow, EndedBy::kRemote, false);
