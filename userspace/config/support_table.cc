@@ -120,8 +120,9 @@ envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight
   name weight
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-  codec_type{AUTO,HTTP1} stat_prefix route_config http_filters access_log
-  common_http_protocol_options http_protocol_options max_request_headers_kb
+  codec_type{AUTO,HTTP1,HTTP2} stat_prefix route_config http_filters access_log
+  common_http_protocol_options http_protocol_options http2_protocol_options max_request_headers_kb
+  stream_error_on_invalid_http_message
   stream_idle_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout
   server_name server_header_transformation scheme_header_transformation via
   use_remote_address xff_num_trusted_hops skip_xff_append append_x_forwarded_port internal_address_config
@@ -129,7 +130,7 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
   proxy_100_continue normalize_path merge_slashes path_with_escaped_slashes_action
   strip_matching_host_port strip_any_host_port strip_trailing_host_dot
   forward_client_cert_details{SANITIZE} upgrade_configs
-  - http2_protocol_options http3_protocol_options: only HTTP/1 is served
+  - http3_protocol_options: only HTTP/1 and HTTP/2 are served
   - set_current_client_cert_details: no client certificate is seen on a plain connection
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
   upgrade_type enabled
@@ -151,6 +152,20 @@ envoy.config.core.v3.Http1ProtocolOptions
 envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat
   proper_case_words
 envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords
+envoy.config.core.v3.Http2ProtocolOptions
+  hpack_table_size max_concurrent_streams initial_stream_window_size initial_connection_window_size
+  allow_connect allow_metadata{false} max_outbound_frames max_outbound_control_frames
+  max_consecutive_inbound_frames_with_empty_payload max_inbound_priority_frames_per_stream
+  max_inbound_window_update_frames_per_data_frame_sent
+  stream_error_on_invalid_http_messaging override_stream_error_on_invalid_http_message
+  custom_settings_parameters connection_keepalive stream_reset_burst stream_reset_rate
+  max_header_field_size_kb disallow_obs_text enable_huffman_encoding{true}
+  - max_metadata_size: METADATA frames are dropped
+  - use_oghttp2_codec: a choice between Envoy's two codecs
+envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter
+  identifier value
+envoy.config.core.v3.KeepaliveSettings
+  interval timeout interval_jitter connection_idle_interval
 envoy.config.core.v3.SchemeHeaderTransformation
   scheme_to_overwrite
 

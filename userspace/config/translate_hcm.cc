@@ -13,6 +13,26 @@ namespace millrace::config {
 
 namespace router_v3 = envoy::extensions::filters::http::router::v3;
 
+void Translator::hcm_http2(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path) {
+  using Hcm = hcm_v3::HttpConnectionManager;
+  switch (from.codec_type()) {
+    case Hcm::HTTP1: to.codec = filter::Codec::kHttp1; break;
+    case Hcm::HTTP2: to.codec = filter::Codec::kHttp2; break;
+    default: to.codec = filter::Codec::kAuto; break;
+  }
+  const auto& options = from.http2_protocol_options();
+  to.http2 = http2(options, path + ".http2_protocol_options");
+  if (!options.has_override_stream_error_on_invalid_http_message() &&
+      from.has_stream_error_on_invalid_http_message()) {
+    to.http2.stream_error_on_invalid_http_message = from.stream_error_on_invalid_http_message().value();
+  }
+  to.premature_resets_max =
+      runtime_integer("overload.premature_reset_total_stream_count").value_or(to.premature_resets_max);
+  if (const auto seconds = runtime_integer("overload.premature_reset_min_stream_lifetime_seconds")) {
+    to.premature_reset_lifetime = std::chrono::seconds(*seconds);
+  }
+}
+
 void Translator::hcm_codec(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path) {
   if (from.has_max_request_headers_kb()) to.max_request_headers_kb = from.max_request_headers_kb().value();
   const auto& common = from.common_http_protocol_options();
@@ -160,6 +180,7 @@ std::unique_ptr<const filter::NetworkFilterConfig> Translator::hcm(const hcm_v3:
   filter::HcmOptions to;
   to.stat_prefix = from.stat_prefix();
   hcm_codec(from, to, path);
+  hcm_http2(from, to, path);
   hcm_headers(from, to, path);
   if (!from.has_route_config()) {
     if (from.route_specifier_case() == hcm_v3::HttpConnectionManager::ROUTE_SPECIFIER_NOT_SET) {
@@ -184,6 +205,7 @@ std::unique_ptr<const filter::NetworkFilterConfig> Translator::hcm(const hcm_v3:
   to.access_logs = access_logs(from.access_log(), path + ".access_log");
   if (diagnostics_.errors() != errors_before) return nullptr;
   to.stats = context_.store->add_block(stats::http::kSchema, stats::http_name(to.stat_prefix));
+  to.http2_stats = context_.store->add_block(stats::http2_codec::kSchema, stats::plain_name("http2."));
   to.codec_stats = context_.store->add_block(stats::http1_codec::kSchema, stats::plain_name("http1."));
   if (!listener.addresses.empty()) {
     const std::string address = listener.stat_prefix.empty() ? listener.addresses[0].to_string() : listener.stat_prefix;

@@ -14,6 +14,7 @@
 #include "config/snapshot.h"
 #include "config/translate.h"
 #include "filter/hcm_options.h"
+#include "http/http2_options.h"
 #include "route/options.h"
 #include "router/http_router.h"
 #include "router/tcp_proxy.h"
@@ -42,6 +43,7 @@ class CidrRange;
 class DataSource;
 class HeaderValueOption;
 class Http1ProtocolOptions;
+class Http2ProtocolOptions;
 class HttpProtocolOptions;
 class SocketAddress;
 class SocketOption;
@@ -207,10 +209,16 @@ class Translator {
                                                                     const Listener& listener, Path path);
   void plain_transport(const core_v3::TransportSocket& from, Path path);
 
+  // translate_http2.cc
+  http::Http2Options http2(const core_v3::Http2ProtocolOptions& from, Path path);
+  void http2_setting(const core_v3::Http2ProtocolOptions& from, uint16_t id, uint32_t value, http::Http2Options& to,
+                     Path path);
+
   // translate_hcm.cc
   std::unique_ptr<const filter::NetworkFilterConfig> hcm(const hcm_v3::HttpConnectionManager& from,
                                                          const Listener& listener, Path path);
   void hcm_codec(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
+  void hcm_http2(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
   void hcm_headers(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
   void http_filters(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
   std::vector<upstream::Cluster*> route_clusters(const route::RouteTable& table, bool validate, Path path);

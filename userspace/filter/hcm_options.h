@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "filter/http_filter.h"
+#include "http/http2_options.h"
 #include "http/path.h"
 #include "net/address.h"
 #include "route/table.h"
@@ -19,6 +20,8 @@
 namespace millrace::filter {
 
 enum class ServerHeader : uint8_t { kOverwrite, kAppendIfAbsent, kPassThrough };
+// What connections speak; kAuto: ALPN decides, or without TLS the first bytes.
+enum class Codec : uint8_t { kAuto, kHttp1, kHttp2 };
 enum class UnderscoreHeaders : uint8_t { kAllow, kReject, kDrop };
 
 struct HcmUpgrade {
@@ -34,8 +37,15 @@ struct HcmOptions {
   stats::StatBlockPtr stats;           // http.<stat_prefix>.
   stats::StatBlockPtr listener_stats;  // listener.<address>.http.<stat_prefix>.; may be null
   stats::StatBlockPtr codec_stats;     // http1.; may be null
+  stats::StatBlockPtr http2_stats;     // http2.; may be null
 
   // Codec.
+  Codec codec = Codec::kAuto;
+  http::Http2Options http2;
+  // HTTP/2 requests that the client resets within this time of their start, before an answer: if half of a connection's
+  // are such, of at least this many, it is closed.
+  uint32_t premature_resets_max = 500;
+  base::milliseconds premature_reset_lifetime{1'000};
   uint32_t max_request_headers_kb = 60;
   uint32_t max_headers_count = 100;
   bool accept_http_10 = false;

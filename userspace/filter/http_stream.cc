@@ -81,15 +81,12 @@ const route::Route* HttpStream::route() {
 
 void HttpStream::on_request_headers(bool end_stream, bool upgrade, bool expect_continue) {
   const HcmOptions& o = options();
-  stats().inc(hs::kDownstreamRqTotal);
-  stats().inc(hs::kDownstreamRqHttp1Total);
-  stats().inc(hs::kRqTotal);
-  stats().gauge_add(hs::kDownstreamRqActive);
-  begun_ = true;
+  info_.protocol = info_.protocol == stream::Protocol::kNone ? stream::Protocol::kHttp11 : info_.protocol;
+  count_begin();
+  stats().inc(info_.protocol == stream::Protocol::kHttp2 ? hs::kDownstreamRqHttp2Total : hs::kDownstreamRqHttp1Total);
   request_ended_ = end_stream && !upgrade;
   upgrade_requested_ = upgrade;
   head_request_ = request_headers_.get(Header::kMethod) == "HEAD";
-  info_.protocol = info_.protocol == stream::Protocol::kNone ? stream::Protocol::kHttp11 : info_.protocol;
   if (request_ended_) {
     info_.request_end = hcm_.worker().loop.now();
   } else if (o.request_timeout.count() > 0) {
@@ -109,6 +106,14 @@ void HttpStream::on_request_headers(bool end_stream, bool upgrade, bool expect_c
   for (auto& filter : filters_) filter->begin(*this);
   request_begun_ = true;
   pass_request_headers(0);
+}
+
+void HttpStream::count_begin() {
+  if (begun_) return;
+  begun_ = true;
+  stats().inc(hs::kDownstreamRqTotal);
+  stats().inc(hs::kRqTotal);
+  stats().gauge_add(hs::kDownstreamRqActive);
 }
 
 bool HttpStream::prepare_request() {
@@ -254,18 +259,14 @@ void HttpStream::on_codec_error(unsigned status, std::string_view details) {
 void HttpStream::on_header_timeout() { refuse(408, "request header timeout", "request_header_timeout"); }
 
 void HttpStream::refuse(unsigned status, std::string_view body, std::string_view details) {
-  if (!begun_) {
-    stats().inc(hs::kDownstreamRqTotal);
-    stats().inc(hs::kRqTotal);
-    stats().gauge_add(hs::kDownstreamRqActive);
-    begun_ = true;
-  }
+  count_begin();
   request_ended_ = true;
   send_local_reply(status, body, details);
 }
 
 void HttpStream::on_downstream_reset(ResponseFlag flag, std::string_view details) {
   if (over_) return;
+  count_begin();
   if (flag != ResponseFlag::kCount) info_.flags.set(flag);
   if (info_.response_code_details.empty() || !response_started_) info_.response_code_details = details;
   stats().inc(hs::kDownstreamRqRxReset);

@@ -65,7 +65,7 @@ class HttpStream {
   // The codec refuses the request: answer and be done. Headers may be absent.
   void on_codec_error(unsigned status, std::string_view details);
   void on_header_timeout();
-  // The client went away.
+  // The client went away, or its codec gave it up.
   void on_downstream_reset(stream::ResponseFlag flag, std::string_view details);
   void on_downstream_above_high_watermark();
   void on_downstream_below_low_watermark();
@@ -113,6 +113,7 @@ class HttpStream {
   friend class HcmWorker;
   static constexpr size_t kNotStopped = static_cast<size_t>(-1);
 
+  void count_begin();
   bool prepare_request();
   void pass_request_headers(size_t from);
   void pass_request_data(size_t from, base::Buffer& data, bool end_stream);

@@ -156,8 +156,8 @@ base::Result<void> Http2Session::fail(Http2Code code, std::string_view details) 
     details_ = details;
     nghttp2_session_terminate_session(session_, static_cast<uint32_t>(code));
   }
-  return base::Error{base::ErrorCode::kProtocol, role_ == Role::kServer ? base::Side::kDownstream : base::Side::kUpstream,
-                     0, std::string(details_)};
+  const base::Side side = role_ == Role::kServer ? base::Side::kDownstream : base::Side::kUpstream;
+  return base::Error{base::ErrorCode::kProtocol, side, 0, std::string(details_)};
 }
 
 bool Http2Session::count_empty_frame() {
@@ -277,11 +277,16 @@ void Http2Session::send_trailers(Http2Stream& stream, const HeaderMap& trailers)
   if (std::exchange(stream.deferred_, false)) nghttp2_session_resume_data(session_, stream.id_);
 }
 
+void Http2Session::abandon(Http2Stream& stream) {
+  if (stream.id_ == 0) return;
+  nghttp2_session_set_stream_user_data(session_, stream.id_, nullptr);
+  forget(stream);
+}
+
 void Http2Session::reset(Http2Stream& stream, Http2Code code) {
   if (stream.id_ == 0) return;
   const int32_t id = stream.id_;
-  nghttp2_session_set_stream_user_data(session_, id, nullptr);
-  forget(stream);
+  abandon(stream);
   nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, static_cast<uint32_t>(code));
 }
 

@@ -159,6 +159,8 @@ class Http2Session {
   void send_trailers(Http2Stream& stream, const HeaderMap& trailers);
   // The session forgets the stream at once: no event for it comes any more. Pending data is dropped.
   void reset(Http2Stream& stream, Http2Code code);
+  // As reset(), but says nothing to the peer: the connection ends anyway.
+  void abandon(Http2Stream& stream);
   // Server: the response needs no more of the request; RST_STREAM(NO_ERROR) follows its end (RFC 9113 section 8.1).
   void reset_when_sent(Http2Stream& stream);
   void consume(Http2Stream& stream, size_t bytes);
