@@ -29,10 +29,22 @@ struct HcmUpgrade {
   bool enabled = true;
 };
 
+inline constexpr size_t kHttpFiltersMax = 64;
+
+// An item of http_filters.
+struct HcmFilter {
+  std::unique_ptr<HttpFilterConfig> config;
+
+  template <class Config>
+  HcmFilter(std::unique_ptr<Config> config_in) : config(std::move(config_in)) {}
+};
+
 struct HcmOptions {
   std::string stat_prefix;
   std::shared_ptr<const route::RouteTable> routes;
-  std::vector<std::unique_ptr<HttpFilterConfig>> filters;  // the router last
+  // The router last; at most kHttpFiltersMax. RouteTableOptions::filters names them in the same order.
+  std::vector<HcmFilter> filters;
+  uint64_t disabled_filters = 0;  // bit i: filters[i] is disabled unless the route says otherwise
   std::vector<stream::AccessLog> access_logs;
   stats::StatBlockPtr stats;           // http.<stat_prefix>.
   stats::StatBlockPtr listener_stats;  // listener.<address>.http.<stat_prefix>.; may be null
