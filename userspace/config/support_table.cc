@@ -256,8 +256,8 @@ envoy.config.cluster.v3.Cluster
   round_robin_lb_config least_request_lb_config original_dst_lb_config cleanup_interval
   common_lb_config circuit_breakers
   typed_extension_protocol_options<envoy.extensions.upstreams.http.v3.>
-  max_requests_per_connection common_http_protocol_options http_protocol_options
-  transport_socket upstream_connection_options upstream_bind_config protocol_selection{USE_CONFIGURED_PROTOCOL}
+  max_requests_per_connection common_http_protocol_options http_protocol_options http2_protocol_options
+  transport_socket upstream_connection_options upstream_bind_config protocol_selection
   - upstream_http_protocol_options: a plain connection sends no server name and verifies none
   - dns_refresh_rate dns_failure_refresh_rate dns_jitter respect_dns_ttl dns_lookup_family: no names are resolved
   - dns_resolvers use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: no names are resolved
@@ -305,10 +305,10 @@ envoy.extensions.upstreams.http.v3.HttpProtocolOptions
   common_http_protocol_options explicit_http_config use_downstream_protocol_config
   - upstream_http_protocol_options: a plain connection sends no server name and verifies none
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
-  http_protocol_options
+  http_protocol_options http2_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
-  http_protocol_options
-  - http2_protocol_options http3_protocol_options: only HTTP/1 is served, so only HTTP/1 is spoken upstream
+  http_protocol_options http2_protocol_options
+  - http3_protocol_options: HTTP/3 is not served, so it is not spoken upstream
 envoy.config.endpoint.v3.ClusterLoadAssignment
   cluster_name endpoints policy
 envoy.config.endpoint.v3.ClusterLoadAssignment.Policy

@@ -199,7 +199,10 @@ class Translator {
   void one_locality_per_priority(const upstream::ClusterOptions& cluster, Path path);
   void circuit_breaker_keys(upstream::ClusterOptions& to);
   void circuit_breakers(const cluster_v3::CircuitBreakers& from, upstream::ClusterOptions& to, Path path);
+
+  // translate_cluster_http.cc
   void http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
+  void http_protocol_options(const google::protobuf::Any& from, upstream::HttpOptions& to, Path path);
   void common_http(const core_v3::HttpProtocolOptions& from, upstream::HttpOptions& to);
   void http1(const core_v3::Http1ProtocolOptions& from, upstream::HttpOptions& to, Path path);
 
