@@ -49,7 +49,7 @@ std::vector<const upstream::Cluster*> clusters_of(const filter::NetworkFilterCon
     for (const auto& weighted : proxy->options().clusters) all.push_back(weighted.cluster);
   } else if (const auto* http = dynamic_cast<const filter::HcmConfig*>(&chain_end)) {
     for (const auto& filter : http->options().filters) {
-      const auto* router = dynamic_cast<const router::HttpRouterConfig*>(filter.get());
+      const auto* router = dynamic_cast<const router::HttpRouterConfig*>(filter.config.get());
       if (router == nullptr) continue;
       const auto& clusters = router->options().clusters;
       all.insert(all.end(), clusters.begin(), clusters.end());
