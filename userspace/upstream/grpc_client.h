@@ -58,8 +58,8 @@ class GrpcPersistentStream final : private GrpcStreamHandler {
   };
   struct Options {
     std::string path;
-    std::string authority;  // empty: the cluster's name
-    std::vector<std::pair<std::string, std::string>> metadata;
+    std::string authority = {};  // empty: the cluster's name
+    std::vector<std::pair<std::string, std::string>> metadata = {};
     uint32_t message_bytes_max = 64 << 20;
     base::milliseconds back_off_base{500};
     base::milliseconds back_off_max{30'000};
