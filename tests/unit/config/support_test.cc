@@ -226,7 +226,7 @@ static_resources:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         explicit_http_config:
-          http2_protocol_options: {}
+          http3_protocol_options: {}
 )",
                                       "a.yaml", ConfigFormat::kYaml);
   ASSERT_TRUE(loaded.ok()) << loaded.diagnostics().to_string();
@@ -237,7 +237,7 @@ static_resources:
   EXPECT_THAT(text, HasSubstr("a.yaml:7:"));
   EXPECT_THAT(text, HasSubstr("static_resources.clusters[0].type: STRICT_DNS is known to Envoy"));
   EXPECT_THAT(text, HasSubstr("a.yaml:13:"));
-  EXPECT_THAT(text, HasSubstr("explicit_http_config.http2_protocol_options: known to Envoy"));
+  EXPECT_THAT(text, HasSubstr("explicit_http_config.http3_protocol_options: known to Envoy"));
 }
 
 TEST(CheckSupport, PlainValuesAndMetadataAreHonoured) {

@@ -57,6 +57,10 @@ std::vector<FieldCase> cluster_cases() {
        of_cluster([](const C& c) { return c.http.idle_timeout; })},
       {"http_protocol_options", "{send_fully_qualified_url: true}", "true",
        of_cluster([](const C& c) { return c.http.send_fully_qualified_url; })},
+      {"http2_protocol_options", "{max_concurrent_streams: 7}", "7",
+       of_cluster([](const C& c) { return c.http.http2.max_concurrent_streams; })},
+      {"protocol_selection", "USE_DOWNSTREAM_PROTOCOL", "2",
+       of_cluster([](const C& c) { return static_cast<uint32_t>(c.http.protocol); })},
       {"upstream_connection_options", "{tcp_keepalive: {keepalive_time: 5}}", "5",
        of_cluster([](const C& c) { return c.tcp_keepalive ? text_of(c.tcp_keepalive->time_s) : "none"; })},
       {"upstream_bind_config", "{source_address: {address: 127.0.0.2, port_value: 0}}", "127.0.0.2:0",
@@ -68,10 +72,10 @@ TEST(TranslateCluster, ReadsEveryFieldThatTheTableCallsHonoured) {
   TestConfig config;
   config.hcm["route_config"] = "{validate_clusters: false, virtual_hosts: []}";
   for (const FieldCase& one : cluster_cases()) expect_field(one, config, &TestConfig::cluster);
-  // The first three have one value, which is what is done anyway; the settings of a policy are tested below.
+  // The first two have one value, which is what is done anyway; the settings of a policy are tested below.
   expect_table_agrees(
       "envoy.config.cluster.v3.Cluster", cluster_cases(),
-      {"type", "protocol_selection", "transport_socket", "round_robin_lb_config", "least_request_lb_config",
+      {"type", "transport_socket", "round_robin_lb_config", "least_request_lb_config",
        "original_dst_lb_config", "cleanup_interval"});
 }
 
@@ -346,6 +350,33 @@ TEST(TranslateCluster, ReadsTheHttpOptions) {
         typed(kHttpOptions, {{"common_http_protocol_options", common}, {"use_downstream_protocol_config", "{}"}}) + "}";
     one.field = "typed_extension_protocol_options";
     expect_field(one, {}, &TestConfig::cluster);
+  }
+}
+
+TEST(TranslateCluster, KnowsWhichProtocolIsSpoken) {
+  using upstream::HttpProtocol;
+  const auto protocol = [](const std::string& name, const std::string& value) {
+    TestConfig config;
+    config.cluster["typed_extension_protocol_options"] =
+        "{" + std::string(kHttpOptions) + ": " + typed(kHttpOptions, {{name, value}}) + "}";
+    return Translated(config).cluster_options().http.protocol;
+  };
+  EXPECT_EQ(protocol("explicit_http_config", "{http_protocol_options: {}}"), HttpProtocol::kHttp1);
+  EXPECT_EQ(protocol("explicit_http_config", "{http2_protocol_options: {}}"), HttpProtocol::kHttp2);
+  EXPECT_EQ(protocol("use_downstream_protocol_config", "{}"), HttpProtocol::kDownstream);
+  TestConfig old;
+  EXPECT_EQ(Translated(old).cluster_options().http.protocol, HttpProtocol::kHttp1);
+  old.cluster["http2_protocol_options"] = "{}";
+  EXPECT_EQ(Translated(old).cluster_options().http.protocol, HttpProtocol::kHttp2);
+}
+
+TEST(TranslateCluster, ReadsTheHttp2OptionsWhereverTheyStand) {
+  for (const std::string name : {"explicit_http_config", "use_downstream_protocol_config"}) {
+    TestConfig config;
+    config.cluster["typed_extension_protocol_options"] =
+        "{" + std::string(kHttpOptions) + ": " +
+        typed(kHttpOptions, {{name, "{http2_protocol_options: {max_concurrent_streams: 7}}"}}) + "}";
+    EXPECT_EQ(Translated(config).cluster_options().http.http2.max_concurrent_streams, 7u) << name;
   }
 }
 
