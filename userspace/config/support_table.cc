@@ -100,11 +100,16 @@ envoy.config.listener.v3.AdditionalAddress
 envoy.config.listener.v3.ListenerFilter
   name typed_config<envoy.extensions.filters.listener.>
 envoy.extensions.filters.listener.original_dst.v3.OriginalDst
+envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
+  enable_ja3_fingerprinting enable_ja4_fingerprinting max_client_hello_size
+  close_connection_on_client_hello_parsing_errors
+  - initial_read_buffer_size: bytes are looked at where they were received
 envoy.config.listener.v3.FilterChain
-  name filters filter_chain_match transport_socket use_proxy_proto{false}
+  name filters filter_chain_match transport_socket transport_socket_connect_timeout use_proxy_proto{false}
   - metadata: nothing reads a filter chain's metadata
-  - transport_socket_connect_timeout: a plain connection has no handshake
 envoy.config.listener.v3.FilterChainMatch
+  destination_port prefix_ranges server_names transport_protocol application_protocols direct_source_prefix_ranges
+  source_type source_prefix_ranges source_ports
 envoy.config.listener.v3.Filter
   name typed_config<envoy.extensions.filters.network.>
 

@@ -63,7 +63,9 @@ class Cluster;
 namespace envoy::config::listener::v3 {
 class Filter;
 class FilterChain;
+class FilterChainMatch;
 class Listener;
+class ListenerFilter;
 }  // namespace envoy::config::listener::v3
 namespace envoy::config::route::v3 {
 class HeaderMatcher;
@@ -198,9 +200,17 @@ class Translator {
   void listener_addresses(const listener_v3::Listener& from, Listener& to, Path path);
   void listener_filters(const listener_v3::Listener& from, Listener& to, Path path);
   void unique_addresses(const Listener& listener, Path path);
-  void filter_chain(const listener_v3::FilterChain& from, Listener& to, Path path);
   std::unique_ptr<const filter::NetworkFilterConfig> network_filter(const listener_v3::Filter& from,
                                                                     const Listener& listener, Path path);
+
+  // translate_filter_chain.cc
+  static bool asks_for_client_hello(const listener_v3::Listener& from);
+  void tls_inspector(const listener_v3::ListenerFilter& from, Listener& to, Path path);
+  void filter_chains(const listener_v3::Listener& from, Listener& to, Path path);
+  FilterChain filter_chain(const listener_v3::FilterChain& from, const Listener& listener, Path path);
+  filter::FilterChainMatch filter_chain_match(const listener_v3::FilterChainMatch& from, Path path);
+
+  // translate_transport.cc
   void plain_transport(const core_v3::TransportSocket& from, Path path);
 
   // translate_hcm.cc

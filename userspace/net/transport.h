@@ -56,8 +56,8 @@ class Transport {
   virtual ~Transport() = default;
   // The first flight of a client, nothing for a server.
   virtual base::Result<void> start(base::Buffer& wire_out) = 0;
-  // Consumes wire_in as far as it can; appends plain bytes and what has to be sent. Part of a record stays in wire_in or
-  // in the transport.
+  // Consumes wire_in as far as it can; appends plain bytes and what has to be sent. Part of a record stays in wire_in
+  // or in the transport.
   virtual base::Result<void> receive(base::Buffer& wire_in, base::Buffer& plain_out, base::Buffer& wire_out) = 0;
   // Takes plain bytes until there are none or limit_bytes of cipher text were made. Once established.
   virtual base::Result<void> send(base::Buffer& plain_in, base::Buffer& wire_out, size_t limit_bytes) = 0;

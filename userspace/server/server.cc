@@ -134,8 +134,10 @@ base::Result<void> Server::bind_listener(const config::Listener& options) {
   if (!outcome.ok()) return outcome;
   const std::string stat_name = options.stat_prefix.empty() ? listener->bound[0].to_string() : options.stat_prefix;
   listener->stat_address = stats::sanitized(stat_name);
-  listener->facts = {options.name, listener->stat_address, options.chain.name,
-                     options.per_connection_buffer_limit_bytes};
+  for (const config::FilterChain& chain : options.filter_chains) {
+    listener->facts.push_back(
+        {options.name, listener->stat_address, chain.name, options.per_connection_buffer_limit_bytes});
+  }
   listener->stats = store_.add_block(stats::listener::kSchema, stats::listener_name(stat_name));
   for (unsigned w = 0; w < options_.concurrency; ++w) {
     listener->worker_stats.push_back(

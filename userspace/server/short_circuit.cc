@@ -68,8 +68,11 @@ std::vector<net::Address> short_circuited(const config::FastPath::ShortCircuit& 
   for (const auto& listener : listeners) {
     if (!names(options, *listener)) continue;
     for (const net::Address& address : listener->bound) add(address);
-    for (const upstream::Cluster* cluster : clusters_of(*listener->options->chain.filter)) {
-      for (const auto& host : cluster->hosts()) add(host->address());
+    for (const config::FilterChain& chain : listener->options->filter_chains) {
+      if (chain.transport != nullptr) continue;  // what is on the wire is not the stream
+      for (const upstream::Cluster* cluster : clusters_of(*chain.filter)) {
+        for (const auto& host : cluster->hosts()) add(host->address());
+      }
     }
   }
   return all;
@@ -92,7 +95,9 @@ Result<void> ShortCircuit::start(const std::vector<std::unique_ptr<SharedListene
   export_.emplace(store_.add_block(fastpath::splice_schema(), stats::plain_name("fastpath.splice.")),
                   proven_.splice ? proven_.report.pieces : fastpath::SplicePieces{false, false, false, false});
   if (!attached) return attached;
-  for (const auto& listener : listeners) listener->facts.short_circuit = names(options_, *listener);
+  for (const auto& listener : listeners) {
+    for (filter::ListenerFacts& facts : listener->facts) facts.short_circuit = names(options_, *listener);
+  }
   return {};
 }
 

@@ -30,7 +30,7 @@ class ShortCircuitedTest : public testing::Test {
     router::TcpProxyOptions proxy;
     proxy.clusters.push_back({cluster_.get(), "c", 1});
     proxy.clusters.push_back({nullptr, "no such cluster", 1});
-    options->chain.filter = std::make_unique<router::TcpProxyConfig>(std::move(proxy));
+    options->filter_chains.emplace_back().filter = std::make_unique<router::TcpProxyConfig>(std::move(proxy));
     auto listener = std::make_unique<SharedListener>();
     listener->options = options.get();
     listener->bound = std::move(bound);

@@ -79,7 +79,7 @@ class WorkerListenerTest : public testing::Test {
     config::Listener options;
     SharedListener shared;
     std::unique_ptr<WorkerListener> listener;
-    const Chain::Host& host() const { return *static_cast<const Chain&>(*options.chain.filter).host; }
+    const Chain::Host& host() const { return *static_cast<const Chain&>(*options.filter_chains.at(0).filter).host; }
     uint64_t counter(uint16_t index) const { return shared.stats->counter(index); }
     int64_t gauge(uint16_t index) const { return shared.stats->gauge(index); }
   };
@@ -117,7 +117,9 @@ class WorkerListenerTest : public testing::Test {
     made.options.name = where;
     made.options.bind_to_port = bind;
     made.options.addresses = {address(where)};
-    made.options.chain.filter = std::make_unique<Chain>();
+    made.options.filter_chains.emplace_back().filter = std::make_unique<Chain>();
+    (void)made.options.matcher.add({}, 0);
+    made.shared.facts.resize(1);
     made.shared.options = &made.options;
     made.shared.bound = made.options.addresses;
     made.shared.stats = store.add_block(ls::kSchema, stats::listener_name(where));
