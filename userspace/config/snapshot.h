@@ -20,6 +20,7 @@
 namespace millrace::config {
 
 class ConfigDump;
+class ReloadableTransport;
 
 enum class TrafficDirection : uint8_t { kUnspecified, kInbound, kOutbound };
 
@@ -92,6 +93,7 @@ struct LocalNode {  // envoy.config.core.v3.Node of this process
 struct Snapshot {
   std::vector<std::unique_ptr<const Listener>> listeners;
   std::shared_ptr<const upstream::ClusterSet> clusters;
+  std::vector<std::shared_ptr<ReloadableTransport>> transports;  // TLS of filter chains and clusters; main thread
   Admin admin;
   std::optional<FastPath> fast_path;
   LocalNode node;

@@ -82,9 +82,9 @@ void Translator::filter_chains(const listener_v3::Listener& from, Listener& to, 
   for (int i = 0; i < from.filter_chains_size(); ++i) {
     const std::string at = fmt::format("{}.filter_chains[{}]", path, i);
     const auto& source = from.filter_chains(i);
-    to.filter_chains.push_back(filter_chain(source, to, at));
-    const size_t position = to.filter_chains.size() - 1;
     const FilterChainMatch match = filter_chain_match(source.filter_chain_match(), at + ".filter_chain_match");
+    to.filter_chains.push_back(filter_chain(source, match, to, at));
+    const size_t position = to.filter_chains.size() - 1;
     if (const auto other = to.matcher.add(match, position)) {
       error(source.has_filter_chain_match() ? at + ".filter_chain_match" : at,
             fmt::format("matches connections that {} matches as closely", called(to.filter_chains[*other], *other)),
@@ -92,7 +92,7 @@ void Translator::filter_chains(const listener_v3::Listener& from, Listener& to, 
     }
   }
   if (from.has_default_filter_chain()) {
-    to.filter_chains.push_back(filter_chain(from.default_filter_chain(), to, path + ".default_filter_chain"));
+    to.filter_chains.push_back(filter_chain(from.default_filter_chain(), {}, to, path + ".default_filter_chain"));
     to.default_filter_chain = to.filter_chains.size() - 1;
     if (to.filter_chains.size() == 1) (void)to.matcher.add({}, 0);
   }
@@ -101,10 +101,16 @@ void Translator::filter_chains(const listener_v3::Listener& from, Listener& to, 
   }
 }
 
-FilterChain Translator::filter_chain(const listener_v3::FilterChain& from, const Listener& listener, Path path) {
+FilterChain Translator::filter_chain(const listener_v3::FilterChain& from, const FilterChainMatch& match,
+                                     const Listener& listener, Path path) {
   FilterChain to;
   to.name = from.name();
-  if (from.has_transport_socket()) plain_transport(from.transport_socket(), path + ".transport_socket");
+  if (from.has_transport_socket() && !listener.addresses.empty()) {
+    const std::string address = listener.stat_prefix.empty() ? listener.addresses[0].to_string() : listener.stat_prefix;
+    TlsPlace place{fmt::format("listener '{}'", listener.name), stats::listener_name(address), {}, match.server_names};
+    if (!to.name.empty()) place.name += fmt::format(", filter chain '{}'", to.name);
+    to.transport = downstream_transport(from.transport_socket(), std::move(place), path + ".transport_socket");
+  }
   if (from.has_transport_socket_connect_timeout()) {
     to.transport_connect_timeout = duration(from.transport_socket_connect_timeout());
   }

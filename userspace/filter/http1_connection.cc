@@ -49,6 +49,10 @@ Http1Connection::Http1Connection(HcmWorker& hcm, std::unique_ptr<net::Connection
   s.gauge_add(hs::kDownstreamCxActive);
   s.inc(hs::kDownstreamCxHttp1Total);
   s.gauge_add(hs::kDownstreamCxHttp1Active);
+  if (info_.tls != nullptr) {
+    s.inc(hs::kDownstreamCxSslTotal);
+    s.gauge_add(hs::kDownstreamCxSslActive);
+  }
 }
 
 Http1Connection::~Http1Connection() = default;
@@ -430,6 +434,7 @@ void Http1Connection::close(net::CloseMode mode, bool remote) {
   s.inc(remote ? hs::kDownstreamCxDestroyRemote : hs::kDownstreamCxDestroyLocal);
   s.gauge_sub(hs::kDownstreamCxActive);
   s.gauge_sub(hs::kDownstreamCxHttp1Active);
+  if (info_.tls != nullptr) s.gauge_sub(hs::kDownstreamCxSslActive);
   const base::MonotonicTime now = hcm_.worker().loop.now();
   s.record(hs::kDownstreamCxLengthMs,
            static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(now - info_.start).count()));

@@ -119,7 +119,7 @@ bool Connection::decrypt() {
     read_ended_ = true;
   } else if (read_ended_) {
     s.wire_in.clear();
-    s.truncated = true;
+    s.truncated = s.transport->announces_end();
   }
   return true;
 }

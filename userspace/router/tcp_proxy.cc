@@ -190,7 +190,7 @@ void TcpProxySession::connect() {
   info_.upstream.host_address = &host->address();
   info_.upstream.host_name = host->hostname();
   info_.upstream.attempt_count = attempts_;
-  if (!upstream_.start(*cluster_, *host, upstream::ResourcePriority::kDefault)) {
+  if (!upstream_.start(*cluster_, *host, upstream::ResourcePriority::kDefault, downstream_.get())) {
     fail(ResponseFlag::kUpstreamOverflow, "");
   }
 }
@@ -202,6 +202,13 @@ void TcpProxySession::on_tcp_connected(upstream::TcpUpstream& upstream) {
   upstream_connection_info_.id = owner_.worker.connection_id();
   upstream_connection_info_.local_address = &connection.local_address();
   upstream_connection_info_.remote_address = &connection.remote_address();
+  if (connection.secured()) {
+    upstream_connection_info_.tls = connection.transport_facts();
+    if (upstream_connection_info_.tls != nullptr) {
+      upstream_connection_info_.requested_server_name = upstream_connection_info_.tls->server_name();
+    }
+    info_.upstream.handshake_end = connection.established_at();
+  }
   info_.upstream.connection = &upstream_connection_info_;
   info_.upstream.pool_ready = owner_.worker.loop.now();
   waiting_ = false;

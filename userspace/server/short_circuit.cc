@@ -96,7 +96,10 @@ Result<void> ShortCircuit::start(const std::vector<std::unique_ptr<SharedListene
                   proven_.splice ? proven_.report.pieces : fastpath::SplicePieces{false, false, false, false});
   if (!attached) return attached;
   for (const auto& listener : listeners) {
-    for (filter::ListenerFacts& facts : listener->facts) facts.short_circuit = names(options_, *listener);
+    const auto& chains = listener->options->filter_chains;
+    for (size_t i = 0; i < chains.size(); ++i) {
+      listener->facts[i].short_circuit = chains[i].transport == nullptr && names(options_, *listener);
+    }
   }
   return {};
 }

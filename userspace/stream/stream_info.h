@@ -46,6 +46,8 @@ struct ConnectionInfo {
   std::string_view filter_chain_name;
   std::string ja3, ja4;                                 // of the ClientHello, where tls_inspector was asked for them
   std::shared_ptr<const net::TransportFacts> tls;       // null: plaintext
+  // What x-forwarded-client-cert says of this connection, once asked for.
+  mutable std::optional<std::string> forwarded_client_cert;
 
   // What ORIGINAL_DST clusters connect to; null: the connection was not redirected.
   const net::Address* original_destination() const { return local_address_restored ? local_address : nullptr; }

@@ -13,8 +13,8 @@ HttpClient::HttpClient(HttpPool& pool, uint32_t expected)
       expected_(expected),
       idle_timer_(pool.cluster().loop().timers(), *this),
       duration_timer_(pool.cluster().loop().timers(), *this) {
-  connection_ =
-      net::Connection::connect(pool.cluster().loop(), pool.host().address(), connect_options(options()), *this);
+  connection_ = net::Connection::connect(pool.cluster().loop(), pool.host().address(),
+                                         connect_options(pool.cluster(), pool.host()), *this);
   connection_->set_watermark(options().per_connection_buffer_limit_bytes);
 }
 
