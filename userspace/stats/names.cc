@@ -61,6 +61,13 @@ BlockName listener_name(std::string_view address) {
   return {dotted("listener.", name), "listener.", {{"envoy.listener_address", std::move(name)}}};
 }
 
+BlockName listener_name(std::string_view address, std::string_view sub) {
+  BlockName name = listener_name(address);
+  name.prefix += dotted(sub, "");
+  name.tag_extracted_prefix += dotted(sub, "");
+  return name;
+}
+
 BlockName listener_worker_name(std::string_view address, unsigned worker) {
   BlockName name = listener_name(address);
   const std::string id = std::to_string(worker);

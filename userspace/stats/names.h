@@ -16,6 +16,7 @@ BlockName http_name(std::string_view stat_prefix);                       // http
 BlockName http_name(std::string_view stat_prefix, std::string_view sub);
 // `address` is the listener's address ("127.0.0.1:10000") or its stat_prefix.
 BlockName listener_name(std::string_view address);
+BlockName listener_name(std::string_view address, std::string_view sub);  // listener.<address>.<sub>.
 BlockName listener_worker_name(std::string_view address, unsigned worker);
 BlockName listener_http_name(std::string_view address, std::string_view stat_prefix);
 BlockName tcp_name(std::string_view stat_prefix);

@@ -10,6 +10,7 @@
 #include "stats/schema_listener.h"
 #include "stats/schema_server.h"
 #include "stats/schema_tcp.h"
+#include "stats/schema_tls.h"
 #include "stats/stats.h"
 
 namespace millrace::stats {
@@ -19,7 +20,8 @@ constexpr const Schema* kSchemas[] = {
     &cluster::kSchema,        &health_check::kSchema,    &outlier::kSchema,     &cluster_manager::kSchema,
     &http::kSchema,           &listener_http::kSchema,   &http1_codec::kSchema, &http2_codec::kSchema,
     &virtual_cluster::kSchema, &listener::kSchema,       &listener_worker::kSchema, &listener_manager::kSchema,
-    &server::kSchema,         &filesystem::kSchema,      &grpc_access_log::kSchema, &tcp::kSchema};
+    &server::kSchema,         &filesystem::kSchema,      &grpc_access_log::kSchema, &tcp::kSchema,
+    &tls::kSchema};
 
 TEST(Schemas, NameEachStatisticOnce) {
   for (const Schema* schema : kSchemas) {
@@ -27,6 +29,8 @@ TEST(Schemas, NameEachStatisticOnce) {
     for (const StatDescriptor& stat : schema->stats) {
       EXPECT_TRUE(names.insert(stat.name).second) << schema->name << ": " << stat.name;
       EXPECT_EQ(stat.kind == Kind::kCodes, stat.name.ends_with("{code}")) << stat.name;
+      // Ciphers, versions, curves and signature algorithms are named as TLS names them.
+      if (schema == &tls::kSchema && stat.name.find('.') != std::string_view::npos) continue;
       EXPECT_EQ(stat.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_.{}"), std::string_view::npos);
     }
   }
@@ -115,6 +119,8 @@ TEST(Names, FollowEnvoysTagExtraction) {
   EXPECT_EQ(http.tag_extracted_prefix, "listener.http.");
   EXPECT_EQ(http.tags.front(), (Tag{"envoy.http_conn_manager_prefix", "ingress_http"}));
 
+  EXPECT_EQ(listener_name("[::1]:80", "ssl").prefix, "listener.[__1]_80.ssl.");
+  EXPECT_EQ(listener_name("[::1]:80", "ssl").tag_extracted_prefix, "listener.ssl.");
   EXPECT_EQ(listener_name("admin").prefix, "listener.admin.");
   EXPECT_TRUE(listener_name("admin").tags.empty());
   EXPECT_EQ(cluster_name("foo", "health_check").tag_extracted_prefix, "cluster.health_check.");
