@@ -93,7 +93,8 @@ envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
   session_ticket_keys_sds_secret_config disable_stateless_session_resumption disable_stateful_session_resumption
   session_timeout ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers
 envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-  common_tls_context sni allow_renegotiation max_session_keys enforce_rsa_key_usage auto_host_sni auto_sni_san_validation
+  common_tls_context sni allow_renegotiation max_session_keys enforce_rsa_key_usage auto_host_sni
+  auto_sni_san_validation
 envoy.extensions.transport_sockets.tls.v3.CommonTlsContext
   tls_params tls_certificates tls_certificate_sds_secret_configs validation_context
   validation_context_sds_secret_config combined_validation_context alpn_protocols key_log
@@ -275,8 +276,9 @@ envoy.config.cluster.v3.Cluster
   common_lb_config circuit_breakers
   typed_extension_protocol_options<envoy.extensions.upstreams.http.v3.>
   max_requests_per_connection common_http_protocol_options http_protocol_options
-  transport_socket transport_socket_matches upstream_connection_options upstream_bind_config protocol_selection{USE_CONFIGURED_PROTOCOL}
-  - upstream_http_protocol_options: a plain connection sends no server name and verifies none
+  transport_socket transport_socket_matches
+  upstream_connection_options upstream_bind_config protocol_selection{USE_CONFIGURED_PROTOCOL}
+  - upstream_http_protocol_options: only TLS sends a server name, and a cluster with TLS that asks for it is refused
   - dns_refresh_rate dns_failure_refresh_rate dns_jitter respect_dns_ttl dns_lookup_family: no names are resolved
   - dns_resolvers use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: no names are resolved
   - wait_for_warm_on_init: a static cluster is warm from the start
@@ -323,7 +325,7 @@ envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
   choice_count active_request_bias selection_method enable_full_scan locality_lb_config
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions
   common_http_protocol_options explicit_http_config use_downstream_protocol_config
-  - upstream_http_protocol_options: a plain connection sends no server name and verifies none
+  - upstream_http_protocol_options: only TLS sends a server name, and a cluster with TLS that asks for it is refused
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
   http_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig

@@ -89,6 +89,7 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
   http_options(from, to, path);
   if (from.has_transport_socket()) {
     to.transport = upstream_transport(from.transport_socket(), stat_name(to), path + ".transport_socket");
+    refuse_server_name_by_request(from, to, path);
   }
   if (from.upstream_connection_options().has_tcp_keepalive()) {
     to.tcp_keepalive = keepalive(from.upstream_connection_options().tcp_keepalive());

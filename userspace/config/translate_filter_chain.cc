@@ -31,7 +31,8 @@ bool Translator::asks_for_client_hello(const listener_v3::Listener& from) {
   return std::any_of(from.filter_chains().begin(), from.filter_chains().end(), [](const auto& chain) {
     const auto& match = chain.filter_chain_match();
     return match.transport_protocol() == "tls" ||
-           (match.transport_protocol().empty() && (match.server_names_size() > 0 || match.application_protocols_size() > 0));
+           (match.transport_protocol().empty() &&
+            (match.server_names_size() > 0 || match.application_protocols_size() > 0));
   });
 }
 

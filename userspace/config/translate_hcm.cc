@@ -134,8 +134,10 @@ std::vector<upstream::Cluster*> Translator::route_clusters(const route::RouteTab
             "define it in static_resources.clusters, or set validate_clusters: false");
     }
     if (found != nullptr && tells_source(*found)) {
-      error(path, fmt::format("a route names the cluster '{}', whose PROXY header speaks of one client: HTTP connections "
-                              "to it, which serve many, are known to Envoy, not supported by Millrace yet", name),
+      error(path,
+            fmt::format("a route names the cluster '{}', whose PROXY header speaks of one client: HTTP connections to "
+                        "it, which serve many, are known to Envoy, not supported by Millrace yet",
+                        name),
             "give it another transport_socket");
     }
     to.push_back(found);

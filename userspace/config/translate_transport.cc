@@ -6,6 +6,7 @@
 #include "envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol.pb.h"
 #include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
+#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "net/proxy_transport.h"
 #include "stats/names.h"
 #include "stats/schema_ssl.h"
@@ -59,8 +60,8 @@ std::shared_ptr<const net::TransportFactory> Translator::reloadable(const Messag
     std::vector<std::string> files = std::move(translator.files_read_);
     if (!diagnostics.has_errors()) return TransportReading{tls::Context::make(fresh, tls_stats), std::move(files)};
     const Diagnostic& first = diagnostics.list().front();
-    return TransportReading{base::Error{base::ErrorCode::kInvalidArgument, base::Side::kInternal, 0, first.to_string()},
-                            std::move(files)};
+    base::Error error{base::ErrorCode::kInvalidArgument, base::Side::kInternal, 0, first.to_string()};
+    return TransportReading{std::move(error), std::move(files)};
   };
   auto made = std::make_shared<ReloadableTransport>(
       place.name, TransportReading{std::move(context), std::move(files_read_)}, again,
@@ -74,8 +75,9 @@ std::shared_ptr<const net::TransportFactory> Translator::downstream_transport(co
   if (is_plain(from, path)) return nullptr;
   const std::string at = path + ".typed_config";
   if (!from.typed_config().Is<tls_v3::DownstreamTlsContext>()) {
-    if (from.typed_config().Is<tls_v3::UpstreamTlsContext>() || from.typed_config().Is<ProxyProtocolUpstreamTransport>()) {
-      error(at, fmt::format("{} is for clusters", from.typed_config().type_url()), "a listener has DownstreamTlsContext");
+    const auto& any = from.typed_config();
+    if (any.Is<tls_v3::UpstreamTlsContext>() || any.Is<ProxyProtocolUpstreamTransport>()) {
+      error(at, fmt::format("{} is for clusters", any.type_url()), "a listener has DownstreamTlsContext");
     }
     return nullptr;  // an unknown type was reported by the table of supported fields
   }
@@ -107,12 +109,32 @@ std::shared_ptr<const net::TransportFactory> Translator::upstream_transport(cons
   } else if (any.Is<tls_v3::UpstreamTlsContext>()) {
     tls_v3::UpstreamTlsContext config;
     if (!unpack(any, config, at)) return nullptr;
-    TlsPlace place{fmt::format("cluster '{}'", cluster), stats::cluster_name(cluster), "client_ssl_socket_factory.", {}};
+    const std::string name = fmt::format("cluster '{}'", cluster);
+    TlsPlace place{name, stats::cluster_name(cluster), "client_ssl_socket_factory.", {}};
     return reloadable<tls::ClientOptions, tls_v3::UpstreamTlsContext>(
         config, std::move(place), at,
         [](Translator& self, const auto& message, const TlsPlace&, Path p) { return self.tls_client(message, p); });
   }
   return nullptr;
+}
+
+// auto_sni takes the server name from each request, so that connections could not be shared as they are.
+void Translator::refuse_server_name_by_request(const cluster_v3::Cluster& from, const upstream::ClusterOptions& cluster,
+                                               Path path) {
+  if (cluster.transport == nullptr) return;
+  const auto check = [&](const core_v3::UpstreamHttpProtocolOptions& options, Path at) {
+    if (!options.auto_sni() && !options.auto_san_validation()) return;
+    error(at + (options.auto_sni() ? ".auto_sni" : ".auto_san_validation"),
+          "known to Envoy, not supported by Millrace yet",
+          "name the server in the UpstreamTlsContext: sni or auto_host_sni, and auto_sni_san_validation");
+  };
+  check(from.upstream_http_protocol_options(), path + ".upstream_http_protocol_options");
+  for (const auto& [key, any] : from.typed_extension_protocol_options()) {
+    envoy::extensions::upstreams::http::v3::HttpProtocolOptions options;
+    if (!any.UnpackTo(&options)) continue;
+    check(options.upstream_http_protocol_options(),
+          fmt::format("{}.typed_extension_protocol_options[\"{}\"].upstream_http_protocol_options", path, key));
+  }
 }
 
 std::vector<Translator::TransportMatch> Translator::transport_matches(const cluster_v3::Cluster& from,
@@ -135,10 +157,8 @@ const Translator::TransportMatch* Translator::matching(const std::vector<Transpo
   for (const TransportMatch& match : matches) {
     bool all = true;
     for (const auto& [name, value] : match.labels->fields()) {
-      const auto label = labels == nullptr ? google::protobuf::Map<std::string, google::protobuf::Value>::const_iterator()
-                                           : labels->find(name);
-      all = all && labels != nullptr && label != labels->end() &&
-            label->second.SerializeAsString() == value.SerializeAsString();
+      all = all && labels != nullptr && labels->contains(name) &&
+            labels->at(name).SerializeAsString() == value.SerializeAsString();
     }
     if (all) return &match;
   }

@@ -129,8 +129,12 @@ class Translator {
   // What turned out to have no effect, beyond what the table of supported fields knows.
   std::vector<SupportNote> take_ignored() { return std::move(ignored_); }
 
- private:
   using Path = const std::string&;
+  // translate_tls.cc
+  tls::ServerOptions tls_server(const tls_v3::DownstreamTlsContext& from, Path path);
+  tls::ClientOptions tls_client(const tls_v3::UpstreamTlsContext& from, Path path);
+
+ private:
 
   // A key of layered_runtime; no key changes while the process runs, so a key's value is taken at translation.
   struct RuntimeEntry {
@@ -249,6 +253,8 @@ class Translator {
                                                                     TlsPlace place, Path path);
   std::shared_ptr<const net::TransportFactory> upstream_transport(const core_v3::TransportSocket& from,
                                                                   const std::string& cluster, Path path);
+  void refuse_server_name_by_request(const cluster_v3::Cluster& from, const upstream::ClusterOptions& cluster,
+                                     Path path);
   std::vector<TransportMatch> transport_matches(const cluster_v3::Cluster& from, const std::string& stat_name,
                                                 Path path);
   static const TransportMatch* matching(const std::vector<TransportMatch>& matches, const core_v3::Metadata& metadata);
@@ -263,8 +269,6 @@ class Translator {
   const tls_v3::Secret* secret_of_file(const std::string& name, const std::string& file, Path path);
   void tls_validation_context(const tls_v3::CommonTlsContext& from, tls::CommonOptions& to, Path path);
   tls::CommonOptions tls_common(const tls_v3::CommonTlsContext& from, Path path);
-  tls::ServerOptions tls_server(const tls_v3::DownstreamTlsContext& from, Path path);
-  tls::ClientOptions tls_client(const tls_v3::UpstreamTlsContext& from, Path path);
 
   // translate_hcm.cc
   std::unique_ptr<const filter::NetworkFilterConfig> hcm(const hcm_v3::HttpConnectionManager& from,

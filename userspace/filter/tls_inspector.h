@@ -1,5 +1,5 @@
-// The listener filter tls_inspector: whether a client speaks TLS, and what its ClientHello names (server name, protocols,
-// fingerprints), for the choice of the filter chain, logs and the TCP proxy. Looks at each byte once, takes none.
+// The listener filter tls_inspector: whether a client speaks TLS, and what its ClientHello names (server name,
+// protocols, fingerprints), for the choice of the filter chain and for logs. Looks at each byte once, takes none.
 #pragma once
 #include "filter/listener_filter.h"
 #include "stats/stats.h"

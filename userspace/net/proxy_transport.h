@@ -1,5 +1,5 @@
-// A client's transport that begins with a PROXY header (net/proxy_header.h), which names the connection that is proxied,
-// and goes on with another transport or plain bytes.
+// A client's transport that begins with a PROXY header (net/proxy_header.h), which names the connection that is
+// proxied, and goes on with another transport or plain bytes.
 #pragma once
 #include <memory>
 #include <string>

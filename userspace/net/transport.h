@@ -85,6 +85,9 @@ class TransportFactory {
     std::string_view host_name;      // clients: the endpoint's own name, for auto_host_sni; empty: it has none
     std::span<const std::string> alpn;  // beats the configured list; empty: does not
     std::span<const std::string> alpn_fallback;  // clients: taken when the configuration names no protocol
+    // Of the connection itself, where they are known: for key logs of some addresses.
+    const Address* local_address = nullptr;
+    const Address* remote_address = nullptr;
     // Clients: of the connection that is proxied, for those who tell the server; null: there is none.
     const Address* source = nullptr;
     const Address* destination = nullptr;

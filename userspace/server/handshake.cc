@@ -16,6 +16,8 @@ void Handshake::start() {
   const config::FilterChain& chain = listener_.options().filter_chains[chain_];
   net::TransportFactory::Ask ask;
   ask.worker = listener_.worker_.index;
+  ask.local_address = &connection_->local_address();
+  ask.remote_address = &connection_->remote_address();
   std::unique_ptr<net::Transport> transport = chain.transport->create(ask);
   if (transport == nullptr) return end("TLS error: Secret is not supplied by SDS", "");
   connection_->set_handler(*this);

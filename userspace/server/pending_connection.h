@@ -20,7 +20,8 @@ class PendingConnection final : private net::ConnectionHandler,
                                 public io::Retired,
                                 public base::ListHook<PendingConnection> {
  public:
-  // filter: the one that waits, memory: what it keeps. may_hand_over: use_original_dst applies, when the filters are done.
+  // filter: the one that waits, memory: what it keeps. may_hand_over: use_original_dst applies, when the filters are
+  // done.
   PendingConnection(WorkerListener& listener, std::unique_ptr<net::Connection> connection, size_t filter,
                     std::unique_ptr<filter::ListenerFilterMemory> memory, bool may_hand_over);
   void start();

@@ -35,6 +35,7 @@ Server::Server(ServerOptions options, io::Loop& loop, stats::Store& store, strea
       cluster_manager_stats_(store.add_block(stats::cluster_manager::kSchema, stats::plain_name("cluster_manager."))),
       fast_path_(*snapshot_, loop, store),
       started_(base::Clock::now()), signals_(loop, [this](int signal) { on_signal(signal); }),
+      certificates_(loop, snapshot_->transports),
       flush_timer_(loop.timers(), *this), drain_check_(loop.timers(), *this), drain_timeout_(loop.timers(), *this),
       listener_drain_(loop.timers(), *this) {
   set_state(State::kInitializing);
@@ -50,6 +51,7 @@ Server::~Server() {
     }
   }
   signals_.stop();
+  certificates_.stop();
   loop_.turn(base::milliseconds(0));
   loop_.turn(base::milliseconds(1));
 }
@@ -92,6 +94,9 @@ base::Result<void> Server::start() {
   manager.gauge_set(lm::kWorkersStarted, 1);
   set_membership();
   if (base::Result<void> ready = signals_.start(); !ready.ok()) return ready;
+  if (base::Result<void> watching = certificates_.start(); !watching.ok()) {
+    MILLRACE_LOG(kWarn, "config", "certificates that change will not be noticed: {}", watching.error().to_string());
+  }
   flush_timer_.arm(snapshot_->stats_flush_interval);
   set_state(State::kLive);
   const auto took = std::chrono::duration_cast<base::milliseconds>(base::Clock::now() - started_);

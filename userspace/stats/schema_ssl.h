@@ -1,5 +1,5 @@
-// What happens to the certificates and keys of a listener or cluster while it runs; names are Envoy's, key_rotation_failed
-// is that of its secrets:
+// What happens to the certificates and keys of a listener or cluster while it runs; names are Envoy's,
+// key_rotation_failed is that of its secrets:
 // ssl_socket_factory   listener.<address>.server_ssl_socket_factory. and cluster.<name>.client_ssl_socket_factory.
 #pragma once
 #include "stats/schema.h"

@@ -26,6 +26,7 @@ net::ConnectOptions connect_options(const ThreadLocalCluster& cluster, const Hos
   connect.transport = host.transport();
   connect.transport_ask.worker = cluster.worker();
   connect.transport_ask.host_name = host.hostname();
+  connect.transport_ask.remote_address = &host.address();
   connect.timeout = options.connect_timeout;
   connect.bind_address = options.bind_address;
   connect.keepalive = options.tcp_keepalive ? &*options.tcp_keepalive : nullptr;

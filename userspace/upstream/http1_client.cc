@@ -45,7 +45,9 @@ http::Framing request_framing(const http::HeaderMap& headers, bool end_stream) {
 }  // namespace
 
 Http1Client::Http1Client(HttpPool& pool)
-    : HttpClient(pool, 1), hop_(pool.cluster().splice_offers()),
+    : HttpClient(pool, 1),
+      // With a transport what is on the wire is not the stream.
+      hop_(pool.host().transport() == nullptr ? pool.cluster().splice_offers() : nullptr),
       parser_(parser_options(pool.cluster().cluster().options().http)) {
   stats().inc(stat::kUpstreamCxHttp1Total);
 }

@@ -156,7 +156,7 @@ class WorkerListenerTest : public testing::Test {
   void log_to(Made& made, const std::string& path, std::string_view format) {
     stream::AccessLogOptions log;
     log.path = path;
-    log.format = format;
+    log.format = std::string(format);
     made.options.access_logs.push_back(std::move(*stream::AccessLog::compile(log, &files)));
   }
   std::string logged(const std::string& path) {
