@@ -65,6 +65,8 @@ static __always_inline int opted_in(const struct fp_splice_tuple *tuple, int act
   if (bpf_map_lookup_elem(&splice_services, &service)) return 1;
   if (!is_loopback(&tuple->remote) && !same_addr(&tuple->remote, &tuple->local)) return 0;
   __builtin_memset(&service.addr, 0, sizeof service.addr);
+  if (bpf_map_lookup_elem(&splice_services, &service)) return 1;
+  service.port = 0;
   return bpf_map_lookup_elem(&splice_services, &service) != NULL;
 }
 
@@ -107,26 +109,26 @@ static __always_inline void enter(struct bpf_sock_ops *ctx, int active) {
 // TCP answers a close over unread bytes with RST; the kernel does not for redirected ones. They are still charged to
 // the socket here, and what was in TCP's queue is not any more, so the daemon can be told. sock_map_close() takes the
 // psock away first: with it there, the socket was only shut and can still be read.
-static __always_inline void note_lost(const struct sock *sk, __u64 cookie) {
+static __always_inline void note_lost(struct bpf_sock *own, const struct sock *sk) {
   if (sk->sk_shutdown != (KERNEL_RCV_SHUTDOWN | KERNEL_SEND_SHUTDOWN) || psock_of(sk) != NULL) return;
   int unread = sk->sk_backlog.rmem_alloc.counter;
   if (unread <= 0) return;
-  const struct fp_splice_route *route = bpf_map_lookup_elem(&splice_routes, &cookie);
+  const struct fp_splice_route *route = bpf_sk_storage_get(&splice_routes, own, NULL, 0);
   if (!route || route->kind != FP_SPLICE_JOINED) return;
   __u32 at = route->pair;
   struct fp_splice_pair *pair = bpf_map_lookup_elem(&splice_pairs, &at);
-  if (pair && pair->generation == route->generation) pair->lost_at_close[(route->direction ^ 1) & 1] = unread;
+  if (!pair) return;
+  struct fp_splice_way *way = &pair->ways[(route->direction ^ 1) & 1];
+  if (way->generation == route->generation) way->lost_at_close = unread;
 }
 
 static __always_inline void state_changed(struct bpf_sock_ops *ctx) {
   __u64 cookie = bpf_get_socket_cookie(ctx);
   struct bpf_sock *sk = ctx->sk;
   const struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
-  if (tp) note_lost(&tp->inet_conn.icsk_inet.sk, cookie);
+  if (sk && tp) note_lost(sk, &tp->inet_conn.icsk_inet.sk);
   if (ctx->args[1] != BPF_TCP_CLOSE) return;
-  // In this order: whoever adds a route looks for the record afterwards.
   if (bpf_map_delete_elem(&splice_socks, &cookie) == 0) splice_count(FP_SPLICE_RECORD_LEFT, 0);
-  bpf_map_delete_elem(&splice_routes, &cookie);
 }
 
 SEC("sockops")
@@ -157,14 +159,10 @@ static __always_inline struct bpf_sock *find(struct __sk_buff *skb, const struct
 }
 
 static __always_inline __u32 admit(struct fp_splice_sock *record, __u64 cookie, struct bpf_sock *sk, __u32 own) {
-  const struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-  if (!tp || (__u64)tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter != cookie) {
-    return FP_SPLICE_ADMISSION_UNKNOWN;
-  }
   const struct sock *raw = (const struct sock *)record->sk;
   const struct file *file = file_of(raw);
   if (!own && file == NULL) return FP_SPLICE_ADMISSION_NOT_ACCEPTED;
-  if (!own && blocks(file)) return FP_SPLICE_ADMISSION_BLOCKING;
+  if (!own && blocks(0, (__u64)file)) return FP_SPLICE_ADMISSION_BLOCKING;
   if (bpf_map_update_elem(&splice_members, &cookie, sk, BPF_ANY) != 0) return FP_SPLICE_ADMISSION_REFUSED;
   record->file = (__u64)file;
   record->psock = (__u64)psock_of(raw);
@@ -181,80 +179,155 @@ static __always_inline void count_admission(__u32 result) {
   if (result == FP_SPLICE_ADMISSION_REFUSED) splice_count(FP_SPLICE_MEMBER_REFUSED, 0);
 }
 
+// Another route takes the place of the one before as a whole: messages on their way keep the one they found.
+static __always_inline __u32 give_route(struct fp_splice_sock *record, struct bpf_sock *sk,
+                                        struct fp_splice_route *route) {
+  bpf_sk_storage_delete(&splice_routes, sk);
+  record->route = FP_SPLICE_NOWHERE;
+  if (route->kind == FP_SPLICE_NOWHERE) return FP_SPLICE_ADMISSION_DONE;
+  if (route->kind == FP_SPLICE_HOP) record->hops = 1;
+  route->base_seq = record->base_seq;
+  route->hops = record->hops;
+  if (!bpf_sk_storage_get(&splice_routes, sk, route, BPF_SK_STORAGE_GET_F_CREATE)) return FP_SPLICE_ADMISSION_REFUSED;
+  record->far = route->target.cookie;
+  record->pair = route->pair;
+  record->direction = route->direction;
+  record->generation = route->generation;
+  record->route = route->kind;
+  return FP_SPLICE_ADMISSION_DONE;
+}
+
+static __always_inline __u32 grant(const struct fp_splice_ask *ask, struct fp_splice_sock *record, __u64 cookie,
+                                   struct bpf_sock *sk) {
+  const struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp || (__u64)tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter != cookie) {
+    return FP_SPLICE_ADMISSION_UNKNOWN;
+  }
+  if (ask->what != FP_SPLICE_ASK_MEMBER) {
+    struct fp_splice_route route = ask->route;
+    return give_route(record, sk, &route);
+  }
+  __u32 result = record->member ? FP_SPLICE_ADMISSION_DONE : admit(record, cookie, sk, ask->own);
+  if (!record->member) count_admission(result);
+  __u32 seat = ask->seat;
+  if (result != FP_SPLICE_ADMISSION_DONE || seat == FP_SPLICE_NO_SEAT) return result;
+  return bpf_map_update_elem(&splice_seats, &seat, sk, BPF_ANY) == 0 ? result : FP_SPLICE_ADMISSION_REFUSED;
+}
+
 SEC("tc")
 int splice_admit(struct __sk_buff *skb) {
-  const struct fp_splice_admission *ask = (const void *)(long)skb->data;
+  const struct fp_splice_ask *ask = (const void *)(long)skb->data;
   if ((const void *)(ask + 1) > (const void *)(long)skb->data_end) return FP_SPLICE_ADMISSION_UNKNOWN;
   __u64 cookie = ask->cookie;
-  __u32 own = ask->own;
   struct fp_splice_sock *record = bpf_map_lookup_elem(&splice_socks, &cookie);
   if (!record) return FP_SPLICE_ADMISSION_UNKNOWN;
-  if (record->member) return FP_SPLICE_ADMISSION_DONE;
+  if (ask->what == FP_SPLICE_ASK_MEMBER && record->member && ask->seat == FP_SPLICE_NO_SEAT) {
+    return FP_SPLICE_ADMISSION_DONE;
+  }
   struct bpf_sock *sk = find(skb, &record->tuple);
   if (!sk) return FP_SPLICE_ADMISSION_UNKNOWN;
-  __u32 result = admit(record, cookie, sk, own);
+  __u32 result = grant(ask, record, cookie, sk);
   bpf_sk_release(sk);
-  count_admission(result);
   return result;
 }
 
-static __always_inline __u32 choose(const struct fp_splice_sock *self, const struct fp_splice_route *route,
-                                    const struct fp_splice_pair *pair, const struct tcp_sock *tp, __u32 size) {
-  __u32 zero = 0;
-  __u64 forwarded = 0;
-  const struct fp_splice_control *control = bpf_map_lookup_elem(&splice_control, &zero);
-  if (!control || !control->enabled) return FP_SPLICE_PASS_OFF;
+// A redirect that was chosen is asked for here. The program returns SK_PASS after it: the kernel redirects if the
+// helper has set a target, and passes if it has not.
+static __always_inline int redirect(struct sk_msg_md *msg, const struct fp_splice_route *route) {
+  __u64 target = route->target.cookie;
+  return bpf_msg_redirect_hash(msg, &splice_members, &target, BPF_F_INGRESS) == SK_PASS;
+}
+
+static __always_inline __u32 send_hop(int direct, struct sk_msg_md *msg, struct fp_splice_sock *self,
+                                      const struct fp_splice_route *route, const struct tcp_sock *sender) {
+  __u32 size = msg->size;
   if (splice_bulk) {
     struct fp_splice_sock *peer = bpf_map_lookup_elem(&splice_socks, &self->peer);
     if (peer) peer->since_turn = 0;
   }
-  if (route->kind == FP_SPLICE_JOINED) {
-    if (!pair) return FP_SPLICE_PASS_NOT_OFFERED;
-    forwarded = pair->forwarded[route->direction & 1];
-    if (pair->generation != route->generation) return FP_SPLICE_PASS_NOT_OFFERED;
-  }
-  return choose_path(self, route, forwarded, tp, size);
-}
-
-// A redirect that was chosen is asked for here. The program returns SK_PASS in any case: the kernel redirects if the
-// helper has set a target, and passes if it has not, so nothing is ever dropped.
-static __always_inline __u32 redirect(struct sk_msg_md *msg, struct fp_splice_sock *self,
-                                      const struct fp_splice_route *route, struct fp_splice_pair *pair, __u32 reason) {
-  __u32 size = msg->size;
-  __u64 target = route->target.cookie;
-  if (bpf_msg_redirect_hash(msg, &splice_members, &target, BPF_F_INGRESS) != SK_PASS) return FP_SPLICE_PASS_GONE;
-  if (reason == FP_SPLICE_REDIRECTED_HOP) {
-    self->hop_bytes += size;
-    self->since_turn += size;
-  } else if (pair) {
-    self->joined_bytes += size;
-    pair->redirected[route->direction & 1] += size;
-    pair->messages[route->direction & 1] += 1;
-  }
+  __u32 reason = choose_hop(direct, route, self->since_turn, sender, size);
+  if (reason != FP_SPLICE_REDIRECTED_HOP) return reason;
+  if (!redirect(msg, route)) return FP_SPLICE_PASS_GONE;
+  self->hop_bytes += size;
+  self->since_turn += size;
   return reason;
 }
 
-SEC("sk_msg")
-int splice_msg(struct sk_msg_md *msg) {
-  struct bpf_sock *sk = msg->sk;
-  const struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
-  if (!tp) return SK_PASS;
+static __always_inline struct fp_splice_sock *record_of(int direct, const struct tcp_sock *tp) {
+  __u64 cookie = cookie_of(direct, &tp->inet_conn.icsk_inet.sk);
+  return bpf_map_lookup_elem(&splice_socks, &cookie);
+}
+
+// A seat may have been given to another app since the pair was looked at. The generation changes before that, so it is
+// looked at again, and the target then asked for by name.
+static __always_inline __u32 redirect_to_seat(struct sk_msg_md *msg, const struct fp_splice_route *route,
+                                              const struct fp_splice_way *way) {
+  __u32 seat = FP_SPLICE_SEAT(route->pair, (route->direction ^ 1) & 1);
+  if (bpf_msg_redirect_map(msg, &splice_seats, seat, BPF_F_INGRESS) != SK_PASS) return FP_SPLICE_PASS_GONE;
+  if (way->generation == route->generation || redirect(msg, route)) return FP_SPLICE_REDIRECTED_JOINED;
+  return FP_SPLICE_DROPPED_ENDED;
+}
+
+static __always_inline __u32 send_joined(int direct, struct sk_msg_md *msg, const struct fp_splice_route *route,
+                                         struct fp_splice_way *way, const struct tcp_sock *sender) {
   __u32 size = msg->size;
-  __u64 cookie = (__u64)tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter;
-  struct fp_splice_sock *self = bpf_map_lookup_elem(&splice_socks, &cookie);
-  if (!self) {
-    splice_count(FP_SPLICE_PASS_UNKNOWN, size);
-    return SK_PASS;
+  __u64 hop_bytes = 0, forwarded = way->forwarded;
+  if (way->generation != route->generation) return FP_SPLICE_PASS_NOT_OFFERED;
+  if (route->hops) {
+    const struct fp_splice_sock *self = record_of(direct, sender);
+    if (!self) return FP_SPLICE_PASS_UNKNOWN;
+    hop_bytes = self->hop_bytes;
   }
-  __u32 reason = FP_SPLICE_PASS_NOT_OFFERED;
-  const struct fp_splice_route *route = bpf_map_lookup_elem(&splice_routes, &cookie);
-  if (route) {
+  __u32 reason = choose_joined(direct, route, hop_bytes, forwarded, sender, size);
+  if (reason == FP_SPLICE_REDIRECTED_JOINED) reason = redirect_to_seat(msg, route, way);
+  if (reason == FP_SPLICE_REDIRECTED_JOINED) {
+    way->redirected += size;
+    way->messages += 1;
+  }
+  way->path = reason;
+  return reason;
+}
+
+// Whether the socket's app has not shut its side.
+static __always_inline int may_send(const struct bpf_sock *sk) {
+  return sk->state == BPF_TCP_ESTABLISHED || sk->state == BPF_TCP_CLOSE_WAIT;
+}
+
+// The path of a message, and why: the cell of a joined pair keeps it, of others the record.
+static __always_inline __u32 send_on(int direct, struct sk_msg_md *msg, struct bpf_sock *sk,
+                                     const struct tcp_sock *sender) {
+  const struct fp_splice_route *route = bpf_sk_storage_get(&splice_routes, sk, NULL, 0);
+  __u32 reason = FP_SPLICE_REASON_COUNT;
+  if (!splice_enabled) reason = FP_SPLICE_PASS_OFF;
+  else if (!may_send(sk)) reason = FP_SPLICE_PASS_SHUT;
+  if (route && route->kind == FP_SPLICE_JOINED && reason == FP_SPLICE_REASON_COUNT) {
     __u32 at = route->pair;
     struct fp_splice_pair *pair = bpf_map_lookup_elem(&splice_pairs, &at);
-    reason = choose(self, route, pair, tp, size);
-    if (reason <= FP_SPLICE_REDIRECTED_JOINED) reason = redirect(msg, self, route, pair, reason);
+    if (!pair) return FP_SPLICE_PASS_NOT_OFFERED;
+    return send_joined(direct, msg, route, &pair->ways[route->direction & 1], sender);
+  }
+  struct fp_splice_sock *self = record_of(direct, sender);
+  if (!self) return FP_SPLICE_PASS_UNKNOWN;
+  if (reason == FP_SPLICE_REASON_COUNT) {
+    reason = route ? send_hop(direct, msg, self, route, sender) : FP_SPLICE_PASS_NOT_OFFERED;
   }
   self->path = reason;
-  splice_count(reason, size);
-  return SK_PASS;
+  return reason;
 }
+
+static __always_inline int choose(int direct, struct sk_msg_md *msg) {
+  struct bpf_sock *sk = msg->sk;
+  const struct tcp_sock *sender = sk ? tcp_of(direct, sk) : NULL;
+  if (!sender) return SK_PASS;
+  __u32 size = msg->size, reason = send_on(direct, msg, sk, sender);
+  splice_count(reason, size);
+  return reason == FP_SPLICE_DROPPED_ENDED ? SK_DROP : SK_PASS;
+}
+
+// The same program for kernels with bpf_rdonly_cast and without: one of them is loaded.
+
+SEC("sk_msg")
+int splice_msg(struct sk_msg_md *msg) { return choose(1, msg); }
+
+SEC("sk_msg")
+int splice_msg_probing(struct sk_msg_md *msg) { return choose(0, msg); }

@@ -28,6 +28,7 @@
   X(DEMOTED_BULK,      "demoted_bulk",      "a flow in one direction: back to TCP, which is faster for it") \
   X(DEMOTED_MEMORY,    "demoted_memory",    "TCP is short of memory") \
   X(PASS_GONE,         "pass_gone",         "the target left between look-up and redirect") \
+  X(DROPPED_ENDED,     "dropped_ended",     "the pair ended, and its reader closed, while the message was on its way") \
   X(RECORD_ADDED,      "record_added",      "an end of a connection to an opted-in service was noted") \
   X(RECORD_REFUSED,    "record_refused",    "it could not be noted: the table is full") \
   X(RECORD_LEFT,       "record_left",       "an end that was noted closed") \
@@ -51,7 +52,7 @@ struct fp_splice_tuple {
 };
 
 // Whose ends are noted: by the address that the client dialled. A zero address is a wildcard, which matches connections
-// to loopback or from an address to itself only.
+// to loopback or from an address to itself only; with port 0 to any port.
 struct fp_splice_service {
   __u64 netns;
   struct fp_addr addr;
@@ -64,24 +65,20 @@ struct fp_splice_sock {
   __u64 sk;              // the kernel's struct sock; what is read of it counts if its cookie is still this one's
   __u64 psock, file, pressure;  // of a member: its struct sk_psock, struct file, and where TCP notes lack of memory
   __u64 peer;            // cookie of the other end, 0: not known (yet)
+  __u64 far;             // cookie of the app that it was joined with last
   struct fp_splice_tuple tuple;
   __u64 hop_bytes;       // handed to the other end of the connection
-  __u64 joined_bytes;    // handed to the far app
   __u64 since_turn;      // handed over since the other end sent last
   __u32 base_seq;        // write_seq when the connection was established
-  __u32 path;            // fp_splice_reason of the last message, FP_SPLICE_REASON_COUNT: none yet
+  __u32 path;            // fp_splice_reason of the last message, FP_SPLICE_REASON_COUNT: none yet, or its pair has it
   __u32 active;          // 1: it dialled
   __u32 member;          // 1: its messages can be redirected, and redirected to it
   __u32 own;             // 1: the daemon's, whose reads are known
-  __u32 pad;
+  __u32 hops;            // 1: it was a hop once, so that hop_bytes may change
+  __u32 route;           // FP_SPLICE_*: what it was offered last
+  __u32 pair, direction, generation;  // of a joined one, as in its route
 };
 
-// Asks splice_admit, run by BPF_PROG_RUN, to make the socket of a record a member. The bytes stand in for a packet.
-struct fp_splice_admission {
-  __u64 cookie;
-  __u32 own;
-  __u32 pad[13];
-};
 #define FP_SPLICE_ADMISSIONS(X) \
   X(DONE,         "done") \
   X(UNKNOWN,      "the connection is gone, or is none of an opted-in service") \
@@ -97,40 +94,61 @@ struct fp_splice_end {
   __u64 cookie;
 };
 
-// Where the messages of an offered socket may go. Written by the daemon, from records, and constant: the programs need
-// no look-up of the other sockets.
-#define FP_SPLICE_HOP 0     // to the other end of its connection
-#define FP_SPLICE_JOINED 1  // to the app at the far end
+// Where the messages of an offered socket may go: in the socket's storage, so that its messages find it without a
+// search. Made from records and constant (a change is another one, and readers keep the old one as long as they look at
+// it): the programs need no look-up of the other sockets.
+#define FP_SPLICE_NOWHERE 0
+#define FP_SPLICE_HOP 1     // to the other end of its connection
+#define FP_SPLICE_JOINED 2  // to the app at the far end
+// In the order of use: a joined message reads two lines of the cache.
 struct fp_splice_route {
-  struct fp_splice_end near;        // the other end of its connection
-  struct fp_splice_end target;      // who reads: near, or the far app
-  struct fp_splice_end far_daemon;  // of a joined one: the daemon's end of the far app's connection
-  __u64 psock, file, pressure;      // of the target, as in its record
   __u32 kind;
-  __u32 own_target;  // 1: the target is the daemon's
   __u32 pair;        // of a joined one: its cell of the pairs' array
   __u32 direction;   // 0: the downstream app sends, 1: the upstream app sends
   __u32 generation;  // of that cell
+  __u32 base_seq;    // the sender's, as in its record
+  __u32 hops;        // 1: the sender's record has hop_bytes that count
+  __u32 own_target;  // 1: the target is the daemon's
   __u32 pad;
+  struct fp_splice_end far_daemon;  // of a joined one: the daemon's end of the far app's connection
+  struct fp_splice_end target;      // who reads: near, or the far app
+  __u64 psock, file, pressure;      // of the target, as in its record
+  struct fp_splice_end near;        // the other end of its connection
+};
+// Of a joined app: its place among those that can be handed messages.
+#define FP_SPLICE_SEAT(pair, direction) (2 * (pair) + (direction))
+#define FP_SPLICE_NO_SEAT 0xffffffffu
+
+// What the daemon asks of splice_admit, run by BPF_PROG_RUN; the bytes stand in for a packet. About the socket of a
+// record: to make it a member; to give it a route, whose base_seq and hops are filled in, or one to nowhere.
+#define FP_SPLICE_ASK_MEMBER 0
+#define FP_SPLICE_ASK_ROUTE 1
+struct fp_splice_ask {
+  __u64 cookie;
+  __u32 what;
+  __u32 own;   // of a member to be: 1: the daemon's
+  __u32 seat;  // of an app that is to be joined, before either has a route; FP_SPLICE_NO_SEAT of others
+  __u32 pad;
+  struct fp_splice_route route;
 };
 
-// One joined pair: what the daemon publishes (plain stores through mmap) and what it reads.
-struct fp_splice_pair {
-  // Bytes of each direction that the daemon has received and completely handed on: [0] from downstream, [1] from
-  // upstream.
-  volatile __u64 forwarded[2];
-  volatile __u64 redirected[2];     // bytes that went past the daemon
-  volatile __u64 messages[2];
-  volatile __u32 lost_at_close[2]; // bytes that the receiver of a direction left unread when it closed
-  // Of which pair this cell is now. Written before, and read after the rest, so that a message on its way while the
-  // cell changes hands does not take the next pair's numbers for its own.
+// One direction of a joined pair, in a line of the cache of its own: what the daemon publishes (plain stores through
+// mmap) and what it reads.
+struct fp_splice_way {
+  volatile __u64 forwarded;      // bytes that the daemon has received from that side and completely handed on
+  volatile __u64 redirected;     // bytes that went past the daemon
+  volatile __u64 messages;
+  // Of which pair this cell is now, the same in both directions. Written before, and read after the rest, so that a
+  // message on its way while the cell changes hands does not take the next pair's numbers for its own.
   volatile __u32 generation;
-  __u32 pad;
+  volatile __u32 path;           // fp_splice_reason of the last message, FP_SPLICE_REASON_COUNT: none yet
+  volatile __u32 lost_at_close;  // bytes that the receiver left unread when it closed
+  __u32 pad[7];
 };
 
-struct fp_splice_control {
-  volatile __u32 enabled;
-  __u32 pad;
+// [0]: the downstream app sends, [1]: the upstream app.
+struct fp_splice_pair {
+  struct fp_splice_way ways[2];
 };
 
 struct fp_splice_count {

@@ -2,6 +2,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -130,6 +131,33 @@ def load(program, url, connections, seconds, headers=(), cgroup=None):
     return {"requests_per_s": requests / duration_s, "mib_per_s": result["bytes"] / duration_s / 2**20,
             "cpu_us_per_request": cpu * 1e6 / requests, "cpu_share": cpu / duration_s, "p50_us": result["p50_us"],
             "p99_us": result["p99_us"], "errors": result["errors"], "rss_kib": program.rss_kib()}
+
+
+def h2load(url, connections, streams, requests, log=None):
+    """One run of h2load on the load's CPU: requests that succeeded, errors, seconds."""
+    command = ["taskset", "-c", str(LOAD_CPU), "h2load", f"-n{requests}", f"-c{connections}", f"-m{streams}",
+               *([f"--log-file={log}"] if log else []), url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    finished = re.search(r"finished in ([0-9.]+)(us|ms|s|m)\b", done.stdout)
+    counted = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", done.stdout)
+    if not finished or not counted:
+        raise RuntimeError(f"h2load: {done.stdout}{done.stderr}")
+    seconds = float(finished[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}[finished[2]]
+    return {"requests": int(counted[1]), "errors": int(counted[2]) + int(counted[3]), "duration_s": seconds}
+
+
+def load_h2(program, url, connections, streams, requests):
+    """One round over HTTP/2; latencies come from a shorter run of their own, as writing them costs the load's CPU."""
+    cpu = program.cpu_s()
+    result = h2load(url, connections, streams, requests)
+    cpu = program.cpu_s() - cpu
+    with tempfile.NamedTemporaryFile("r") as log:
+        h2load(url, connections, streams, max(requests // 5, 1000), log.name)
+        times = sorted(int(line.split()[2]) for line in log)
+    return {"requests_per_s": result["requests"] / result["duration_s"],
+            "cpu_us_per_request": cpu * 1e6 / max(result["requests"], 1), "cpu_share": cpu / result["duration_s"],
+            "p50_us": times[len(times) // 2], "p99_us": times[len(times) * 99 // 100], "errors": result["errors"],
+            "rss_kib": program.rss_kib()}
 
 
 def first_line(*command):

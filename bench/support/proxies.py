@@ -1,6 +1,7 @@
 """The proxies under measurement, configured alike: one worker, connections kept alive on both sides, no access log.
 
-Each function starts one between `port` and the backend and returns its Program; `mode` is "http" or "tcp".
+Each function starts one between `port` and the backend and returns its Program; `mode` is "http" or "tcp", or "h2"
+(HTTP/2 without TLS from the client, HTTP/1 to the backend) or "h2h2" (HTTP/2 on both sides).
 """
 import os
 import socket
@@ -45,16 +46,26 @@ def backend(cgroup=None):
     return program
 
 
+def h2_backend():
+    """nghttpd with a file of 64 bytes."""
+    port = free_port()
+    program = Program("nghttpd", ["nghttpd", "--no-tls", "-d", ".", "-n1", str(port)], {"64": "x" * 64}, cpu=LOAD_CPU)
+    program.wait_ready(lambda: accepts(port))
+    program.port = port
+    return program
+
+
 def nginx(backend_port, mode):
     port = free_port()
-    if mode == "http":
+    if mode in ("http", "h2"):
         inside = f"""
 http {{
   access_log off; sendfile on; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 1h;
   client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
   upstream up {{ server 127.0.0.1:{backend_port}; keepalive 1024; keepalive_requests 1000000000; }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{port} backlog=4096{" http2" if mode == "h2" else ""};
+    http2_max_concurrent_streams 1024;
     location / {{
       proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_buffers 64 16k; proxy_buffer_size 16k; proxy_max_temp_file_size 0;
@@ -91,17 +102,17 @@ global
   maxconn 6000
   maxpipes 1000
 defaults
-  mode {mode}
+  mode {"tcp" if mode == "tcp" else "http"}
   timeout connect 5s
   timeout client 1h
   timeout server 1h
   {"option splice-auto" if splice else ""}
 frontend f
-  bind 127.0.0.1:{port} backlog 4096
+  bind 127.0.0.1:{port} backlog 4096 {"proto h2" if mode in ("h2", "h2h2") else ""}
   default_backend b
 backend b
-  {"http-reuse always" if mode == "http" else ""}
-  server s 127.0.0.1:{backend_port}
+  {"http-reuse always" if mode != "tcp" else ""}
+  server s 127.0.0.1:{backend_port} {"proto h2" if mode == "h2h2" else ""}
 """
     program = Program("haproxy splice" if splice else "haproxy", ["haproxy", "-db", "-f", "haproxy.cfg"],
                       {"haproxy.cfg": config})
@@ -110,8 +121,26 @@ backend b
     return program
 
 
+def nghttpx(backend_port, mode):
+    port = free_port()
+    program = Program("nghttpx", ["nghttpx", f"-f127.0.0.1,{port};no-tls",
+                                  f"-b127.0.0.1,{backend_port}{';;proto=h2' if mode == 'h2h2' else ''}",
+                                  "--workers=1", "--log-level=FATAL", "--backend-connections-per-host=1024",
+                                  "--conf=/dev/null", "--frontend-http2-max-concurrent-streams=1024"])
+    program.port = port
+    program.startup_s = program.wait_ready(lambda: accepts(port))
+    return program
+
+
+UPSTREAM_HTTP2 = f"""
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": {TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{ http2_protocol_options: {{}} }}"""
+
+
 def millrace_config(port, admin_port, backend_port, mode, more_clusters=0, listener="", extension=""):
-    if mode == "http":
+    if mode != "tcp":
         network_filter = f"""\
       - name: envoy.filters.network.http_connection_manager
         typed_config:
@@ -135,7 +164,7 @@ def millrace_config(port, admin_port, backend_port, mode, more_clusters=0, liste
     clusters = "\n".join(f"""\
   - name: {name}
     type: STATIC
-    connect_timeout: 1s
+    connect_timeout: 1s{UPSTREAM_HTTP2 if mode == "h2h2" else ""}
     load_assignment:
       cluster_name: {name}
       endpoints:

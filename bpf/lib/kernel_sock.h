@@ -2,8 +2,11 @@
 // of the running kernel. Reading needs CAP_PERFMON.
 //
 // A peer's socket is known by an address that was written down when it was established. TCP sockets live in a
-// SLAB_TYPESAFE_BY_RCU cache, bpf_probe_read_kernel() never faults, and the cookie read along with the fields tells
+// SLAB_TYPESAFE_BY_RCU cache, a read of whatever address never faults, and the cookie read along with the fields tells
 // whether the address still belongs to that very socket.
+//
+// From 6.2 on (bpf_rdonly_cast) such a read is one load, whose fault the kernel catches; before it is a call of
+// bpf_probe_read_kernel(), ten times as long. Loads are volatile: their order is part of the rule in splice_path.h.
 #pragma once
 #include <linux/bpf.h>
 
@@ -19,6 +22,10 @@ typedef struct {
 typedef struct {
   int counter;
 } atomic_t;
+
+struct timespec64 {
+  __s64 tv_sec;
+};
 
 struct proto {
   const unsigned long *memory_pressure;
@@ -78,8 +85,30 @@ enum sock_flags { SOCK_ZEROCOPY = 0 };  // the running kernel's value is put in
 // The low bits of sk_user_data are flags (SK_USER_DATA_PTRMASK).
 #define KERNEL_USER_DATA_MASK 7UL
 
-static __always_inline __u64 cookie_of(const struct sock *sk) {
-  return (__u64)BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+extern void *bpf_rdonly_cast(const void *at, __u32 btf_id) __ksym __weak;
+
+// What is at that address, taken for a `type`, whose fields KERNEL_READ reads. `direct`, of all that reads: a constant
+// of the program, which is only loaded where bpf_rdonly_cast is.
+#define KERNEL_AT(direct, type, at) \
+  ((direct) ? (const type *)bpf_rdonly_cast((const void *)(at), bpf_core_type_id_kernel(type)) : (const type *)(at))
+
+// A field of at most eight bytes. The pointer is evaluated apart: what it is made of is none of the kernel's.
+#define KERNEL_READ(direct, at, field)                                   \
+  ({                                                                     \
+    typeof(at) at_ = (at);                                               \
+    typeof((void)0, (at)->field) value_; /* without const */             \
+    if (direct) value_ = *(const volatile typeof(value_) *)&at_->field;  \
+    else BPF_CORE_READ_INTO(&value_, at_, field);                        \
+    value_;                                                              \
+  })
+
+// The socket that a program runs for; a member, so TCP's.
+static __always_inline const struct tcp_sock *tcp_of(int direct, struct bpf_sock *sk) {
+  return direct ? KERNEL_AT(1, struct tcp_sock, sk) : bpf_skc_to_tcp_sock(sk);
+}
+
+static __always_inline __u64 cookie_of(int direct, const struct sock *sk) {
+  return (__u64)KERNEL_READ(direct, sk, __sk_common.skc_cookie.counter);
 }
 
 // Subflows of MPTCP have crashed kernels as members (6.1.155); later ones refuse them.
@@ -93,9 +122,10 @@ static __always_inline const struct sk_psock *psock_of(const struct sock *sk) {
 
 // Bytes that were handed to the socket and that its app has not read; from 6.6.128, 6.12.75 and 6.18.14 on the kernel
 // counts them itself, before it charged them to the receive buffer along with what TCP holds: never less.
-static __always_inline __u32 unread_of(const struct sock *sk, const struct sk_psock *psock) {
-  if (bpf_core_field_exists(psock->msg_tot_len)) return BPF_CORE_READ(psock, msg_tot_len);
-  return (__u32)BPF_CORE_READ(sk, sk_backlog.rmem_alloc.counter);
+static __always_inline __u32 unread_of(int direct, const struct sock *sk, __u64 psock_at) {
+  const struct sk_psock *psock = KERNEL_AT(direct, struct sk_psock, psock_at);
+  if (bpf_core_field_exists(psock->msg_tot_len)) return KERNEL_READ(direct, psock, msg_tot_len);
+  return (__u32)KERNEL_READ(direct, sk, sk_backlog.rmem_alloc.counter);
 }
 
 // Where TCP notes that it is short of memory; one place for the family.
@@ -103,10 +133,10 @@ static __always_inline const unsigned long *pressure_of(const struct sock *sk) {
   return BPF_CORE_READ(sk, __sk_common.skc_prot, memory_pressure);
 }
 
-static __always_inline int under(const unsigned long *pressure) {
-  unsigned long since = 0;
-  bpf_probe_read_kernel(&since, sizeof since, pressure);
-  return since != 0;
+// A word, read as the first one of some structure: a cast to a bare word came with 6.17.
+static __always_inline int under(int direct, __u64 pressure) {
+  const struct timespec64 *since = KERNEL_AT(direct, struct timespec64, pressure);
+  return KERNEL_READ(direct, since, tv_sec) != 0;
 }
 
 // A socket has one file all its life; none: no process has it (yet).
@@ -114,6 +144,7 @@ static __always_inline const struct file *file_of(const struct sock *sk) {
   return BPF_CORE_READ(sk, sk_socket, file);
 }
 
-static __always_inline int blocks(const struct file *file) {
-  return (BPF_CORE_READ(file, f_flags) & KERNEL_O_NONBLOCK) == 0;
+static __always_inline int blocks(int direct, __u64 file_at) {
+  const struct file *file = KERNEL_AT(direct, struct file, file_at);
+  return (KERNEL_READ(direct, file, f_flags) & KERNEL_O_NONBLOCK) == 0;
 }

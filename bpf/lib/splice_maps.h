@@ -9,6 +9,7 @@
 
 const volatile __u32 splice_budget;  // unread bytes that a reader may have waiting
 const volatile __u32 splice_bulk;    // bytes in one direction of a hop, without an answer; 0: no limit
+volatile __u32 splice_enabled;       // 0: every message passes
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -40,11 +41,18 @@ struct {
   __type(value, __u64);
 } splice_members SEC(".maps");
 
+// Joined apps by FP_SPLICE_SEAT: members that a redirect finds without a search. Who sat there before stays a member.
 struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, FP_SPLICE_SOCKS_MAX);
+  __uint(type, BPF_MAP_TYPE_SOCKMAP);
+  __uint(max_entries, 2 * FP_SPLICE_PAIRS_MAX);
+  __type(key, __u32);
+  __type(value, __u64);
+} splice_seats SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
   __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, __u64);
+  __type(key, int);
   __type(value, struct fp_splice_route);
 } splice_routes SEC(".maps");
 
@@ -55,13 +63,6 @@ struct {
   __type(key, __u32);
   __type(value, struct fp_splice_pair);
 } splice_pairs SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct fp_splice_control);
-} splice_control SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -20,6 +20,8 @@ list() { (cd "$1" && shift && find "$@" -name '*.proto' | sed 's,^\./,,' | LC_AL
 {
   list "$deps/envoy-api" envoy | grep -E '/v3[^/]*/|^envoy/annotations/'
   list "$deps/xds" udpa xds | grep -v /test/
+  # What describes the mapping between JSON and gRPC in the descriptors that grpc_json_transcoder is given.
+  printf 'google/api/%s.proto\n' annotations http httpbody
   list "$source/stubs" .
   list "$source/own" .
 } >"$out/roots.txt"

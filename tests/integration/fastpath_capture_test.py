@@ -4,6 +4,7 @@ connections reach the daemon and through it the server that was dialled; or pass
 Every test has network namespaces of its own, whose loopback device owns the servers' addresses; the test itself runs in
 the first, which the daemon inherits.
 """
+import contextlib
 import json
 import signal
 import socket
@@ -11,74 +12,8 @@ import subprocess
 import threading
 
 from support import configs
-from support.namespaces import Namespace
-from support.process import wait_until
-from support.steered import SteeredCase
-from support.upstream import Upstream
-
-CAPTURE = 15001
-V4, V6, OTHER = "10.88.0.1", "fd88::1", "10.88.0.2"
-MAPPED = "::ffff:10.88.0.1"
-LOOPBACK = {4: "127.0.0.1", 6: "::1"}
-ORIGINAL = configs.original_dst_cluster("original")
-LOG = "%DOWNSTREAM_LOCAL_ADDRESS% %UPSTREAM_HOST% %RESPONSE_FLAGS%"
-
-
-def says(name):
-    """A server that answers a word with its name and the word, and closes."""
-    def script(peer):
-        word = peer.sock.recv(4096)
-        if word:
-            peer.send(name.encode() + b" " + word)
-    return script
-
-
-def capture_listener(*filters, version=4, extra=configs.ORIGINAL_DST_FILTER):
-    log = configs.file_log("log", LOG)
-    filters = filters or [configs.tcp_proxy("original", access_log=[log])]
-    return configs.listener(CAPTURE, *filters, name=f"capture{version}", address=LOOPBACK[version], extra=extra)
-
-
-class CaptureCase(SteeredCase):
-    def setUp(self):
-        super().setUp()
-        self.pod = self.new_pod()
-        self.enterContext(self.pod.entered())
-
-    def new_pod(self):
-        pod = self.enterContext(Namespace())
-        pod.ip("address", "add", f"{V4}/32", "dev", "lo")
-        pod.ip("address", "add", f"{OTHER}/32", "dev", "lo")
-        pod.ip("address", "add", f"{V6}/128", "dev", "lo", "nodad")
-        return pod
-
-    def server(self, name, host=V4, port=0):
-        return self.enterContext(Upstream(says(name), host=host, port=port)).port
-
-    def capture(self, rules="", listeners=None, clusters=(ORIGINAL,), where=None, more="", pins=None, **options):
-        """The daemon, in the captured cgroup itself unless told otherwise: its own connects are steered least of all.
-        `rules` are fields of Capture."""
-        listeners = listeners or [capture_listener()]
-        names = ", ".join(f"capture{6 if '::1' in text else 4}" for text in listeners if f": {CAPTURE} " in text)
-        extra = self.extension(f"capture: {{ listeners: [{names}]{rules} }}", more, pins=pins, cgroup=where)
-        options.setdefault("wrapper", self.inside())
-        return self.start([lambda _, text=text: text for text in listeners], list(clusters),
-                          extra=extra, ports=[CAPTURE] * len(listeners), flags=["--file-flush-interval-msec", "20"],
-                          **options)
-
-    def count(self, proxy, name):
-        return proxy.stat(f"fastpath.{name}")
-
-    def check(self, seen, said, peer):
-        self.assertIsNone(seen.error, seen)
-        self.assertEqual((seen.said, seen.peer), (f"{said} hello", peer))
-
-    def check_refused(self, seen):
-        self.assertEqual((seen.error, seen.said), ("ECONNREFUSED", ""))
-
-    def log_lines(self, proxy, number):
-        self.wait_until(lambda: proxy.process.read("log").count("\n") >= number, "access log lines")
-        return proxy.process.read("log").splitlines()
+from support.captured import CAPTURE, MAPPED, OTHER, V4, V6, CaptureCase, capture_listener
+from support.process import haproxy, wait_until
 
 
 class CaptureTest(CaptureCase):
@@ -252,6 +187,85 @@ class DrainTest(CaptureCase):
         self.assertEqual(proxy.wait_exit(), 0)
 
 
+class ThirdPartyTest(CaptureCase):
+    """Another proxy in the place of the daemon's capture listener, in a cgroup that is answered SO_ORIGINAL_DST."""
+
+    def setUp(self):
+        super().setUp()
+        self.proxies = self.new_cgroup(self.name + "-proxies")
+
+    def capture_for(self, answered=True):
+        """The listeners have no socket of the daemon's: the other proxy listens there."""
+        listeners = [capture_listener(configs.tcp_proxy("original"), version=version, extra="bind_to_port: false")
+                     for version in (4, 6)]
+        rules = f", on_dead_listener: REFUSE, so_original_dst_cgroups: [/{self.name}-proxies]" if answered else ""
+        return self.capture(rules, listeners=listeners)
+
+    def haproxy(self):
+        """HAProxy's server 0.0.0.0 is where the client was going, which it asks of the socket."""
+        self.enterContext(haproxy(CAPTURE, f"""
+listen captured
+  mode tcp
+  bind 127.0.0.1:{CAPTURE}
+  server where_it_was_going 0.0.0.0:0
+""", wrapper=self.inside(self.proxies)))
+
+    def test_haproxy_learns_where_connections_were_going(self):
+        one, two = self.server("one"), self.server("two", OTHER)
+        proxy = self.capture_for()
+        self.haproxy()
+        seen = self.dial((V4, one), (OTHER, two))
+        self.check(seen[0], "one", (V4, one))
+        self.check(seen[1], "two", (OTHER, two))
+        self.assertEqual(self.count(proxy, "captured"), 2)
+        self.assertGreaterEqual(self.count(proxy, "original_asked"), 2)
+        self.assertEqual(proxy.stat("tcp.tcp.downstream_cx_total"), 0)
+
+    def test_while_it_is_not_there_the_policy_holds(self):
+        port = self.server("one")
+        self.capture_for()
+        self.check_refused(self.dial((V4, port)))
+        self.haproxy()
+        self.check(self.dial((V4, port)), "one", (V4, port))
+
+    def asked(self, host):
+        """What a script in the place of the proxy is answered, as after iptables."""
+        v6 = ":" in host
+        with subprocess.Popen([*self.inside(self.proxies), "python3", "-c", ASKER, str(CAPTURE), str(int(v6))],
+                              stdout=subprocess.PIPE, text=True) as asker:
+            self.addCleanup(asker.kill)
+            self.assertEqual(asker.stdout.readline(), "ready\n")
+            return self.dial((host, 4711)).said
+
+    def test_the_answer_has_the_form_of_netfilters(self):
+        self.capture_for()
+        self.assertEqual(self.asked(V4), f"{V4} 4711")
+        self.assertEqual(self.asked(V6), f"{V6} 4711")
+
+    def test_it_is_for_the_cgroups_that_are_named(self):
+        self.capture_for(answered=False)
+        self.assertIn(self.asked(V4), ("ENOENT", "ENOPROTOOPT"))
+
+
+# Answers each connection with what SO_ORIGINAL_DST or IP6T_SO_ORIGINAL_DST (both 80) says, once.
+ASKER = """
+import errno, socket, struct, sys
+port, v6 = int(sys.argv[1]), sys.argv[2] == "1"
+family = socket.AF_INET6 if v6 else socket.AF_INET
+with socket.create_server(("::1" if v6 else "127.0.0.1", port), family=family) as server:
+    print("ready", flush=True)
+    with server.accept()[0] as sock:
+        try:
+            raw = sock.getsockopt(socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP, 80, 28)
+            host = socket.inet_ntop(family, raw[8:24] if v6 else raw[4:8])
+            said = f"{host} {struct.unpack('!H', raw[2:4])[0]}"
+        except OSError as error:
+            said = errno.errorcode[error.errno]
+        sock.recv(100)
+        sock.sendall(said.encode())
+"""
+
+
 class PodsTest(CaptureCase):
     """Two network namespaces with the same addresses and ports."""
 
@@ -312,6 +326,9 @@ while not select.select([sys.stdin], [], [], 0)[0]:
 """
 
 
+CLIENTS, KILLS = 4, 5
+
+
 class RestartTest(CaptureCase):
     def test_connections_work_or_fail_cleanly_while_the_daemon_is_killed_and_restarted(self):
         self.check_restarts()
@@ -327,33 +344,36 @@ class RestartTest(CaptureCase):
             for line in stream:
                 lines.append(line.split())
 
+        def more(number):
+            wanted = len(lines) + number
+            wait_until(lambda: len(lines) >= wanted, 60, "connections")
+
         proxy = self.capture(expect_exit=-9, concurrency=2, **options)
-        with subprocess.Popen([*self.inside(), "python3", "-c", RUNNER, json.dumps(targets)], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True) as runner:
-            self.addCleanup(runner.kill)
-            reader = threading.Thread(target=follow, args=(runner.stdout,))
-            reader.start()
-
-            def more(number):
-                wanted = len(lines) + number
-                wait_until(lambda: len(lines) >= wanted, 30, "connections")
-
-            for last in (False, False, True):
-                more(50)
+        with contextlib.ExitStack() as stack:
+            runners = [stack.enter_context(subprocess.Popen(
+                [*self.inside(), "python3", "-c", RUNNER, json.dumps(targets)], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, text=True)) for _ in range(CLIENTS)]
+            readers = [threading.Thread(target=follow, args=(runner.stdout,)) for runner in runners]
+            for runner, reader in zip(runners, readers):
+                self.addCleanup(runner.kill)
+                reader.start()
+            for kill in range(KILLS):
+                more(120)
                 proxy.signal(signal.SIGKILL)
                 wait_until(lambda proxy=proxy: not proxy.process.running(), 5, "the daemon is dead")
-                more(25)
-                proxy = self.capture(expect_exit=0 if last else -9, concurrency=2, **options)
-            more(50)
-            runner.stdin.close()
-            reader.join()
-            self.assertEqual(runner.wait(), 0)
+                more(60)
+                proxy = self.capture(expect_exit=0 if kill + 1 == KILLS else -9, concurrency=2, **options)
+            more(120)
+            for runner, reader in zip(runners, readers):
+                runner.stdin.close()
+                reader.join()
+                self.assertEqual(runner.wait(), 0)
         verdicts = [line[0] for line in lines]
-        self.assertGreaterEqual(len(lines), 200)
+        self.assertGreaterEqual(len(lines), 1000)
         self.assertEqual(set(verdicts) - {"ok", "none"}, set())
         self.assertLessEqual({line[1] for line in lines}, {"-", "ECONNREFUSED", "ECONNRESET", "EPIPE"})
-        # A kill takes along what it was serving: with one client a connection or two each.
-        self.assertLessEqual(verdicts.count("none"), 6)
+        # A kill takes along what it was serving: of each client a connection or two.
+        self.assertLessEqual(verdicts.count("none"), 2 * CLIENTS * KILLS)
         self.assertEqual(verdicts[-10:], ["ok"] * 10)
 
 

@@ -35,6 +35,11 @@ class Namespace:
             os.close(before)
         self.ip("link", "set", "lo", "up")
 
+    @property
+    def path(self):
+        """What other processes open it by, while this one has it."""
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
+
     @contextlib.contextmanager
     def entered(self):
         before = _own()
@@ -64,14 +69,16 @@ class Namespace:
     def connect(self, device, other, other_device, addresses, other_addresses):
         """A veth pair to another namespace; addresses with their prefix lengths."""
         self.ip("link", "add", device, "type", "veth", "peer", "name", other_device,
-                "netns", f"/proc/{os.getpid()}/fd/{other._fd}")
+                "netns", other.path)
         for namespace, name, own in ((self, device, addresses), (other, other_device, other_addresses)):
             for address in own:
                 namespace.ip("address", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
             namespace.ip("link", "set", name, "up")
 
     def close(self):
-        os.close(self._fd)
+        if self._fd is not None:
+            os.close(self._fd)
+        self._fd = None
 
     def __enter__(self):
         return self

@@ -79,8 +79,8 @@ class Listening:
     """A listening socket whose connections are Plain."""
 
     def __init__(self, address="127.0.0.1"):
-        self.sock = socket.create_server((address, 0),
-                                         family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+        self.sock = socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                                         dualstack_ipv6=address == "::")
         self.sock.settimeout(LIMIT_S)
         self.port = self.sock.getsockname()[1]
 

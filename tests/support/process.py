@@ -111,7 +111,7 @@ http {{
     return process
 
 
-def haproxy(port, config):
+def haproxy(port, config, wrapper=()):
     """A one-thread HAProxy; `config` holds its frontends and backends, one of them on `port`."""
     folder, path = _with_config("haproxy.cfg", f"""
 global
@@ -122,6 +122,6 @@ defaults
   timeout server 60s
 {config}
 """)
-    process = Process(["haproxy", "-db", "-f", path], folder=folder)
+    process = Process([*wrapper, "haproxy", "-db", "-f", path], folder=folder)
     wait_until(lambda: accepts_connections(port) or not process.running(), what="haproxy listens")
     return process

@@ -61,13 +61,14 @@ Json to_json(const fastpath::ProvenSplice& proven) {
     if (count.messages == 0) continue;
     counts[std::string(count.name)] = {{"messages", count.messages}, {"bytes", count.bytes}};
   }
-  size_t joined = 0;
+  size_t joined = 0, hops = 0;  // ends
   for (const fastpath::SpliceMember& member : proven.splice->members()) {
-    joined += member.far_cookie != 0 ? 1 : 0;
+    if (member.offered) ++(member.far_cookie != 0 ? joined : hops);
     members.push_back(to_json(member));
   }
   out["counts"] = std::move(counts);
   out["joined_pairs"] = joined / 2;
+  out["hops"] = hops / 2;
   out["members"] = std::move(members);
   return out;
 }

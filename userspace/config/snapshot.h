@@ -34,6 +34,7 @@ struct FilterChain {
 struct Listener {
   std::string name;                     // given, or made from the address
   std::vector<net::Address> addresses;  // the address, then additional_addresses
+  std::string network_namespace;        // path of the one that they are in; empty: the daemon's
   net::ListenOptions socket;
   std::string stat_prefix;  // empty: the address
   uint32_t per_connection_buffer_limit_bytes = 1 << 20;

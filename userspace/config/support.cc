@@ -92,6 +92,23 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
+// A filter that may be left out when it is not known, and is not.
+bool optional_and_unknown(const pb::Message& message) {
+  const pb::Descriptor& type = *message.GetDescriptor();
+  const pb::FieldDescriptor* optional = type.FindFieldByName("is_optional");
+  if (optional == nullptr || optional->cpp_type() != pb::FieldDescriptor::CPPTYPE_BOOL) return false;
+  const pb::Reflection& reflection = *message.GetReflection();
+  if (!reflection.GetBool(message, optional)) return false;
+  for (const char* name : {"typed_config", "config"}) {
+    const pb::FieldDescriptor* field = type.FindFieldByName(name);
+    if (field == nullptr || field->message_type() == nullptr || !is_any(*field->message_type())) continue;
+    const pb::Message& any = reflection.GetMessage(message, field);
+    const std::string url = any.GetReflection()->GetString(any, any.GetDescriptor()->FindFieldByName("type_url"));
+    return !url.empty() && find_message(url.substr(url.rfind('/') + 1)) == nullptr;
+  }
+  return false;
+}
+
 class Walk {
  public:
   // type_prefix: what the type within an Any must start with; of a message that wraps an Any, that of the Any.
@@ -132,6 +149,7 @@ void Walk::walk(const pb::Message& message, std::string_view type_prefix) {
   const pb::Descriptor& type = *message.GetDescriptor();
   if (is_any(type)) return any(message, type_prefix);
   if (is_plain_value(type)) return;
+  if (optional_and_unknown(message)) return ignored("optional, and not supported by Millrace yet");
   const SupportedMessage* supported = find_message(type.full_name());
   std::vector<const pb::FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);

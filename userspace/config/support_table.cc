@@ -69,7 +69,7 @@ envoy.type.v3.Int32Range
 envoy.config.core.v3.Address
   socket_address pipe
 envoy.config.core.v3.SocketAddress
-  protocol{TCP} address port_value ipv4_compat
+  protocol{TCP} address port_value ipv4_compat network_namespace_filepath
 envoy.config.core.v3.Pipe
   path mode
 envoy.config.core.v3.SocketOption
@@ -171,8 +171,9 @@ envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight
   name weight
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-  codec_type{AUTO,HTTP1} stat_prefix route_config http_filters access_log
-  common_http_protocol_options http_protocol_options max_request_headers_kb
+  codec_type{AUTO,HTTP1,HTTP2} stat_prefix route_config http_filters access_log
+  common_http_protocol_options http_protocol_options http2_protocol_options max_request_headers_kb
+  stream_error_on_invalid_http_message
   stream_idle_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout
   server_name server_header_transformation scheme_header_transformation via
   use_remote_address xff_num_trusted_hops skip_xff_append append_x_forwarded_port internal_address_config
@@ -180,7 +181,7 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
   proxy_100_continue normalize_path merge_slashes path_with_escaped_slashes_action
   strip_matching_host_port strip_any_host_port strip_trailing_host_dot
   forward_client_cert_details set_current_client_cert_details upgrade_configs
-  - http2_protocol_options http3_protocol_options: only HTTP/1 is served
+  - http3_protocol_options: only HTTP/1 and HTTP/2 are served
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails
   subject cert chain uri dns
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
@@ -188,11 +189,24 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
   unix_sockets cidr_ranges
 envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
-  name typed_config<envoy.extensions.filters.http.> disabled{false}
-  - is_optional: the filter is either known or an error
+  name typed_config<envoy.extensions.filters.http.> disabled is_optional
 envoy.extensions.filters.http.router.v3.Router
   dynamic_stats{true} suppress_envoy_headers respect_expected_rq_timeout
   - start_child_span: there is no tracing
+envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
+  upgrade_protobuf_to_grpc ignore_query_parameters
+envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfig
+  content_type withhold_grpc_frames response_size_header
+envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute
+  disabled
+envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
+  emit_filter_state{false} individual_method_stats_allowlist stats_for_all_methods enable_upstream_stats
+  replace_dots_in_grpc_service_name
+envoy.config.core.v3.GrpcMethodList
+  services
+envoy.config.core.v3.GrpcMethodList.Service
+  name method_names
+envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 envoy.config.core.v3.HttpProtocolOptions
   idle_timeout max_connection_duration max_headers_count max_stream_duration headers_with_underscores_action
   max_requests_per_connection max_response_headers_kb
@@ -203,6 +217,20 @@ envoy.config.core.v3.Http1ProtocolOptions
 envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat
   proper_case_words
 envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords
+envoy.config.core.v3.Http2ProtocolOptions
+  hpack_table_size max_concurrent_streams initial_stream_window_size initial_connection_window_size
+  allow_connect allow_metadata{false} max_outbound_frames max_outbound_control_frames
+  max_consecutive_inbound_frames_with_empty_payload max_inbound_priority_frames_per_stream
+  max_inbound_window_update_frames_per_data_frame_sent
+  stream_error_on_invalid_http_messaging override_stream_error_on_invalid_http_message
+  custom_settings_parameters connection_keepalive stream_reset_burst stream_reset_rate
+  max_header_field_size_kb disallow_obs_text enable_huffman_encoding{true}
+  - max_metadata_size: METADATA frames are dropped
+  - use_oghttp2_codec: a choice between Envoy's two codecs
+envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter
+  identifier value
+envoy.config.core.v3.KeepaliveSettings
+  interval timeout interval_jitter connection_idle_interval
 envoy.config.core.v3.SchemeHeaderTransformation
   scheme_to_overwrite
 
@@ -211,17 +239,19 @@ envoy.config.route.v3.RouteConfiguration
   name virtual_hosts internal_only_headers
   request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
   most_specific_header_mutations_wins validate_clusters max_direct_response_body_size_bytes
+  typed_per_filter_config<envoy.>
   ignore_port_in_host_matching ignore_path_parameters_in_path_matching
   - metadata: nothing reads a route configuration's metadata
 envoy.config.route.v3.VirtualHost
   name domains routes require_tls retry_policy
   request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
   include_request_attempt_count include_attempt_count_in_response include_is_timeout_retry_header
-  per_request_buffer_limit_bytes
+  per_request_buffer_limit_bytes typed_per_filter_config<envoy.>
   - metadata: nothing reads a virtual host's metadata
 envoy.config.route.v3.Route
   name match route redirect direct_response non_forwarding_action stat_prefix per_request_buffer_limit_bytes
   request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
+  typed_per_filter_config<envoy.>
   - metadata: nothing reads a route's metadata
   - decorator tracing: there is no tracing
 envoy.config.route.v3.NonForwardingAction
@@ -239,6 +269,7 @@ envoy.config.route.v3.RouteAction
   cluster cluster_header weighted_clusters cluster_not_found_response_code
   prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex
   append_x_forwarded_host timeout idle_timeout retry_policy priority upgrade_configs max_stream_duration
+  max_grpc_timeout grpc_timeout_offset
   - early_data_policy: there is no early data on a plain connection
 envoy.config.route.v3.RouteAction.UpgradeConfig
   upgrade_type enabled
@@ -247,8 +278,10 @@ envoy.config.route.v3.RouteAction.MaxStreamDuration
 envoy.config.route.v3.WeightedCluster
   clusters total_weight header_name runtime_key_prefix
 envoy.config.route.v3.WeightedCluster.ClusterWeight
-  name cluster_header weight host_rewrite_literal
+  name cluster_header weight host_rewrite_literal typed_per_filter_config<envoy.>
   request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove
+envoy.config.route.v3.FilterConfig
+  config<envoy.extensions.filters.http.> is_optional disabled
 envoy.config.route.v3.RedirectAction
   https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite
   response_code strip_query
@@ -275,9 +308,8 @@ envoy.config.cluster.v3.Cluster
   round_robin_lb_config least_request_lb_config original_dst_lb_config cleanup_interval
   common_lb_config circuit_breakers
   typed_extension_protocol_options<envoy.extensions.upstreams.http.v3.>
-  max_requests_per_connection common_http_protocol_options http_protocol_options
-  transport_socket transport_socket_matches
-  upstream_connection_options upstream_bind_config protocol_selection{USE_CONFIGURED_PROTOCOL}
+  max_requests_per_connection common_http_protocol_options http_protocol_options http2_protocol_options
+  transport_socket transport_socket_matches upstream_connection_options upstream_bind_config protocol_selection
   - upstream_http_protocol_options: only TLS sends a server name, and a cluster with TLS that asks for it is refused
   - dns_refresh_rate dns_failure_refresh_rate dns_jitter respect_dns_ttl dns_lookup_family: no names are resolved
   - dns_resolvers use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: no names are resolved
@@ -327,10 +359,10 @@ envoy.extensions.upstreams.http.v3.HttpProtocolOptions
   common_http_protocol_options explicit_http_config use_downstream_protocol_config
   - upstream_http_protocol_options: only TLS sends a server name, and a cluster with TLS that asks for it is refused
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
-  http_protocol_options
+  http_protocol_options http2_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
-  http_protocol_options
-  - http2_protocol_options http3_protocol_options: only HTTP/1 is served, so only HTTP/1 is spoken upstream
+  http_protocol_options http2_protocol_options
+  - http3_protocol_options: HTTP/3 is not served, so it is not spoken upstream
 envoy.config.endpoint.v3.ClusterLoadAssignment
   cluster_name endpoints policy
 envoy.config.endpoint.v3.ClusterLoadAssignment.Policy

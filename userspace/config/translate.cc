@@ -60,6 +60,7 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
   fast_path(from, *to);
 
   if (from.admin().has_address()) to->admin.address = address(from.admin().address(), "admin.address", true);
+  own_network_namespace(from.admin().address().socket_address(), "admin.address.socket_address");
   to->admin.access_logs = access_logs(from.admin().access_log(), "admin.access_log");
   if (!from.admin().access_log_path().empty()) {
     stream::AccessLogOptions options;

@@ -10,17 +10,13 @@
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb.h"
-#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 
 namespace millrace::config {
 
-namespace http_v3 = envoy::extensions::upstreams::http::v3;
 namespace round_robin_v3 = envoy::extensions::load_balancing_policies::round_robin::v3;
 namespace least_request_v3 = envoy::extensions::load_balancing_policies::least_request::v3;
 
 namespace {
-
-constexpr const char* kHttpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 upstream::HealthStatus health(core_v3::HealthStatus from) {
   switch (from) {
@@ -113,6 +109,7 @@ void Translator::bind_config(const core_v3::BindConfig& from, upstream::ClusterO
   }
   if (from.has_source_address()) {
     if (auto found = socket_address(from.source_address(), path + ".source_address", true)) to.bind_address = *found;
+    own_network_namespace(from.source_address(), path + ".source_address");
   }
   if (from.freebind().value()) {
     const bool v6 = to.bind_address.kind() == net::Address::Kind::kIpv6;
@@ -153,6 +150,7 @@ void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOpt
       const auto& endpoint = source.lb_endpoints(e);
       const std::string at = fmt::format("{}.endpoints[{}].lb_endpoints[{}]", path, l, e);
       auto where = address(endpoint.endpoint().address(), at + ".endpoint.address", false);
+      own_network_namespace(endpoint.endpoint().address().socket_address(), at + ".endpoint.address.socket_address");
       if (!where) continue;
       upstream::EndpointOptions out;
       out.address = std::move(*where);
@@ -325,53 +323,6 @@ void Translator::circuit_breaker_keys(upstream::ClusterOptions& to) {
     t.retry_budget->budget_percent =
         runtime_number(prefix + "retry_budget.budget_percent").value_or(t.retry_budget->budget_percent);
     limit("retry_budget.min_retry_concurrency", t.retry_budget->min_retry_concurrency);
-  }
-}
-
-void Translator::common_http(const core_v3::HttpProtocolOptions& from, upstream::HttpOptions& to) {
-  if (from.has_idle_timeout()) to.idle_timeout = duration(from.idle_timeout());
-  if (from.has_max_connection_duration()) to.max_connection_duration = duration(from.max_connection_duration());
-  if (from.has_max_stream_duration()) to.max_stream_duration = duration(from.max_stream_duration());
-  if (from.has_max_headers_count()) to.max_headers_count = from.max_headers_count().value();
-  if (from.has_max_requests_per_connection()) {
-    to.max_requests_per_connection = from.max_requests_per_connection().value();
-  }
-  if (from.has_max_response_headers_kb()) to.max_response_headers_kb = from.max_response_headers_kb().value();
-}
-
-void Translator::http1(const core_v3::Http1ProtocolOptions& from, upstream::HttpOptions& to, Path path) {
-  to.proper_case_header_keys = from.header_key_format().has_proper_case_words();
-  to.enable_trailers = from.enable_trailers();
-  to.send_fully_qualified_url = from.send_fully_qualified_url();
-  // The table knows the field, for listeners.
-  if (from.allow_chunked_length()) {
-    error(path + ".allow_chunked_length", "known to Envoy, not supported for responses by Millrace yet");
-  }
-}
-
-void Translator::http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path) {
-  if (from.has_common_http_protocol_options()) common_http(from.common_http_protocol_options(), to.http);
-  if (from.has_http_protocol_options()) http1(from.http_protocol_options(), to.http, path + ".http_protocol_options");
-  if (from.has_max_requests_per_connection()) {
-    to.http.max_requests_per_connection = from.max_requests_per_connection().value();
-  }
-  for (const auto& [key, any] : from.typed_extension_protocol_options()) {
-    const std::string at = fmt::format("{}.typed_extension_protocol_options[\"{}\"]", path, key);
-    if (key != kHttpProtocolOptions) {
-      error_if_first(at, "no extension of that name has protocol options here",
-                     fmt::format("use {}", kHttpProtocolOptions));
-      continue;
-    }
-    http_v3::HttpProtocolOptions options;
-    if (!unpack(any, options, at)) continue;
-    if (options.has_common_http_protocol_options()) common_http(options.common_http_protocol_options(), to.http);
-    if (options.has_explicit_http_config()) {
-      http1(options.explicit_http_config().http_protocol_options(), to.http,
-            at + ".explicit_http_config.http_protocol_options");
-    } else if (options.has_use_downstream_protocol_config()) {
-      http1(options.use_downstream_protocol_config().http_protocol_options(), to.http,
-            at + ".use_downstream_protocol_config.http_protocol_options");
-    }
   }
 }
 

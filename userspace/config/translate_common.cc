@@ -46,6 +46,12 @@ std::optional<net::Address> Translator::socket_address(const core_v3::SocketAddr
   return std::nullopt;
 }
 
+void Translator::own_network_namespace(const core_v3::SocketAddress& from, Path path) {
+  if (from.network_namespace_filepath().empty()) return;
+  error(path + ".network_namespace_filepath", "only the addresses of listeners may be in another network namespace",
+        "take it out: the daemon connects, and has its admin page, in its own network namespace");
+}
+
 std::optional<net::Address> Translator::address(const core_v3::Address& from, Path path, bool port_zero_allowed) {
   switch (from.address_case()) {
     case core_v3::Address::kPipe: {

@@ -88,24 +88,13 @@ std::vector<fastpath::PortRange> Translator::port_ranges(
 
 void Translator::capture(const fastpath_v1::Capture& from, const Snapshot& snapshot, FastPath& to, Path path) {
   fastpath::CaptureOptions options;
-  bool v4 = false, v6 = false;
+  CaptureAddresses addresses;
   for (int i = 0; i < from.listeners_size(); ++i) {
     const std::string at = fmt::format("{}.listeners[{}]", path, i);
     const Listener* listener = listener_named(from.listeners(i), snapshot, at);
     if (listener == nullptr) continue;
     to.capture_listeners.push_back(listener->name);
-    for (const net::Address& address : listener->addresses) {
-      bool* const seen = address.kind() == net::Address::Kind::kIpv4   ? &v4
-                         : address.kind() == net::Address::Kind::kIpv6 ? &v6
-                                                                       : nullptr;
-      if (seen == nullptr) {
-        error(at, fmt::format("'{}' listens on {}, which no connection can be sent to", listener->name,
-                              address.to_string()));
-      } else if (std::exchange(*seen, true)) {
-        error(at, fmt::format("'{}' is a second capture address of its family", address.to_string()),
-              "capture needs at most one IPv4 and one IPv6 address");
-      }
-    }
+    for (const net::Address& address : listener->addresses) capture_address(*listener, address, addresses, at);
   }
   options.refuse_when_dead = from.on_dead_listener() == fastpath_v1::Capture::REFUSE;
   options.include_ports = port_ranges(from.include_ports(), path + ".include_ports");
@@ -122,6 +111,25 @@ void Translator::capture(const fastpath_v1::Capture& from, const Snapshot& snaps
   set_if(from.has_connections_max(), from.connections_max(), to.steering.flows_max);
 }
 
+// Where a connect is sent is the same in every network namespace: the socket's own decides which listener that is.
+void Translator::capture_address(const Listener& listener, const net::Address& address, CaptureAddresses& known,
+                                 Path path) {
+  if (!address.is_ip()) {
+    error(path, fmt::format("'{}' listens on {}, which no connection can be sent to", listener.name,
+                            address.to_string()));
+    return;
+  }
+  const auto [first, fresh] = known.of_family.emplace(address.kind(), address);
+  if (!known.in_namespace.emplace(listener.network_namespace, address.kind()).second) {
+    error(path, fmt::format("'{}' is a second capture address of its family", address.to_string()),
+          "capture needs at most one IPv4 and one IPv6 address in each network namespace");
+  } else if (!fresh && (first->second != address || address.port() == 0)) {
+    error(path, fmt::format("'{}' captures at {}, other listeners in other network namespaces at {}", listener.name,
+                            address.to_string(), first->second.to_string()),
+          "give them the same address and a port other than 0");
+  }
+}
+
 void Translator::connect_time(const fastpath_v1::ConnectTime& from, const Snapshot& snapshot, FastPath& to, Path path) {
   fastpath::ServicesOptions options;
   options.datagrams = from.udp_services_size() > 0;
@@ -130,6 +138,7 @@ void Translator::connect_time(const fastpath_v1::ConnectTime& from, const Snapsh
   set_if(from.has_services_max(), from.services_max(), options.services_max);
   set_if(from.has_endpoints_max(), from.endpoints_max(), options.slots_max);
   set_if(from.has_udp_flows_max(), from.udp_flows_max(), options.answers_max);
+  std::map<std::string, const upstream::Cluster*> clusters;  // by the addresses of listeners
   for (int i = 0; i < from.listeners_size(); ++i) {
     const std::string at = fmt::format("{}.listeners[{}]", path, i);
     const Listener* listener = listener_named(from.listeners(i), snapshot, at);
@@ -146,7 +155,13 @@ void Translator::connect_time(const fastpath_v1::ConnectTime& from, const Snapsh
     }
     upstream::Cluster* cluster = proxy->options().clusters[0].cluster;
     if (cluster == nullptr) continue;  // reported where the proxy names it
-    for (const net::Address& address : listener->addresses) service_address(address, *cluster, at);
+    for (const net::Address& address : listener->addresses) {
+      service_address(address, *cluster, at);
+      const auto [first, fresh] = clusters.emplace(address.to_string(), cluster);
+      if (fresh || first->second == cluster) continue;
+      error(at, fmt::format("{} is a service already, of cluster '{}'", first->first, first->second->name()),
+            "a connect-time service has one address in all network namespaces");
+    }
     if (!proxy->options().access_logs.empty() || !listener->access_logs.empty()) {
       warning(at, fmt::format("connections to '{}' that are balanced inside connect() are in no access log",
                               listener->name));
@@ -156,6 +171,7 @@ void Translator::connect_time(const fastpath_v1::ConnectTime& from, const Snapsh
   for (int i = 0; i < from.udp_services_size(); ++i) {
     const std::string at = fmt::format("{}.udp_services[{}]", path, i);
     const auto address = socket_address(from.udp_services(i).address(), at + ".address", false);
+    own_network_namespace(from.udp_services(i).address(), at + ".address");
     upstream::Cluster* cluster = clusters_->find(from.udp_services(i).cluster());
     if (cluster == nullptr) {
       error_if_first(at + ".cluster", fmt::format("there is no cluster '{}'", from.udp_services(i).cluster()),
@@ -191,11 +207,13 @@ void Translator::inbound(const fastpath_v1::Inbound& from, const Snapshot& snaps
   const Listener* listener = listener_named(from.listener(), snapshot, path + ".listener");
   if (listener == nullptr) return;
   const bool drop = from.on_dead_listener() == fastpath_v1::Inbound::DROP;
+  const std::string netns =
+      from.network_namespace().empty() ? listener->network_namespace : from.network_namespace();
   auto place = std::find_if(to.steering.inbound.begin(), to.steering.inbound.end(),
-                            [&](const auto& known) { return known.netns == from.network_namespace(); });
+                            [&](const auto& known) { return known.netns == netns; });
   if (place == to.steering.inbound.end()) {
     place = to.steering.inbound.insert(place, fastpath::InboundOptions{});
-    place->netns = from.network_namespace();
+    place->netns = netns;
     place->drop_when_missing = drop;
     place->loopback = from.loopback();
   } else if (place->drop_when_missing != drop || place->loopback != from.loopback()) {
@@ -222,6 +240,10 @@ void Translator::short_circuit(const fastpath_v1::ShortCircuit& from, const Snap
     const std::string at = fmt::format("{}.listeners[{}]", path, i);
     const Listener* listener = listener_named(from.listeners(i), snapshot, at);
     if (listener == nullptr) continue;
+    if (!listener->network_namespace.empty()) {
+      warning(at, fmt::format("'{}' is in another network namespace: its connections go on through TCP",
+                              listener->name));
+    }
     options.listeners.push_back(listener->name);
   }
   set_if(from.has_unread_bytes_max(), from.unread_bytes_max(), options.unread_bytes_max);

@@ -24,7 +24,32 @@ bool tells_source(const upstream::Cluster& cluster) {
                      [&](const upstream::HostPtr& host) { return tells(host->transport()); });
 }
 
+bool is_router(const hcm_v3::HttpFilter& filter) {
+  return filter.typed_config().Is<router_v3::Router>() ||
+         (!filter.has_typed_config() && filter.name() == "envoy.filters.http.router");
+}
+
 }  // namespace
+
+void Translator::hcm_http2(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path) {
+  using Hcm = hcm_v3::HttpConnectionManager;
+  switch (from.codec_type()) {
+    case Hcm::HTTP1: to.codec = filter::Codec::kHttp1; break;
+    case Hcm::HTTP2: to.codec = filter::Codec::kHttp2; break;
+    default: to.codec = filter::Codec::kAuto; break;
+  }
+  const auto& options = from.http2_protocol_options();
+  to.http2 = http2(options, path + ".http2_protocol_options");
+  if (!options.has_override_stream_error_on_invalid_http_message() &&
+      from.has_stream_error_on_invalid_http_message()) {
+    to.http2.stream_error_on_invalid_http_message = from.stream_error_on_invalid_http_message().value();
+  }
+  to.premature_resets_max =
+      runtime_integer("overload.premature_reset_total_stream_count").value_or(to.premature_resets_max);
+  if (const auto seconds = runtime_integer("overload.premature_reset_min_stream_lifetime_seconds")) {
+    to.premature_reset_lifetime = std::chrono::seconds(*seconds);
+  }
+}
 
 void Translator::hcm_codec(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path) {
   if (from.has_max_request_headers_kb()) to.max_request_headers_kb = from.max_request_headers_kb().value();
@@ -147,41 +172,56 @@ std::vector<upstream::Cluster*> Translator::route_clusters(const route::RouteTab
 
 void Translator::http_filters(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path) {
   const std::string list = path + ".http_filters";
-  const int count = from.http_filters_size();
-  if (count == 0) {
+  if (from.http_filters_size() == 0) {
     error(path, "http_filters is empty", "end it with the router: - name: envoy.filters.http.router");
     return;
   }
-  for (int i = 0; i < count; ++i) {
-    const hcm_v3::HttpFilter& filter = from.http_filters(i);
-    const std::string at = fmt::format("{}[{}]", list, i);
-    const bool is_router = filter.typed_config().Is<router_v3::Router>() ||
-                           (!filter.has_typed_config() && filter.name() == "envoy.filters.http.router");
-    if (!is_router) {
-      if (!filter.has_typed_config()) {
-        error(at, fmt::format("filter '{}' has no typed_config", filter.name()),
-              "filters are known by the @type of their typed_config");
-      }
-      continue;  // an unknown type was reported by the table of supported fields
-    }
-    if (i + 1 != count) error(at, "the router must be the last HTTP filter", "move it to the end of http_filters");
-    router_v3::Router config;
-    if (filter.has_typed_config()) {
-      if (!unpack(filter.typed_config(), config, at + ".typed_config")) continue;
-    } else {
-      warning(at, "filter without typed_config is taken by its name",
-              "add typed_config with @type: type.googleapis.com/envoy.extensions.filters.http.router.v3.Router");
-    }
-    router::HttpRouterOptions options;
-    options.suppress_envoy_headers = config.suppress_envoy_headers();
-    options.respect_expected_rq_timeout = config.respect_expected_rq_timeout();
-    const bool validate =
-        !from.route_config().has_validate_clusters() || from.route_config().validate_clusters().value();
-    if (to.routes != nullptr) options.clusters = route_clusters(*to.routes, validate, path + ".route_config");
-    to.filters.push_back(std::make_unique<router::HttpRouterConfig>(std::move(options)));
+  if (static_cast<size_t>(from.http_filters_size()) > filter::kHttpFiltersMax) {
+    error(list, fmt::format("has {} filters, at most {} are possible", from.http_filters_size(),
+                            filter::kHttpFiltersMax));
     return;
   }
-  error(list, "there is no router", "end http_filters with - name: envoy.filters.http.router");
+  const std::vector<int> kept = kept_http_filters(from);
+  bool has_router = false;
+  for (const int i : kept) {
+    const hcm_v3::HttpFilter& filter = from.http_filters(i);
+    const std::string at = fmt::format("{}[{}]", list, i);
+    if (is_router(filter)) {
+      has_router = true;
+      if (i != kept.back()) error(at, "the router must be the last HTTP filter", "move it to the end of http_filters");
+      if (filter.disabled()) error(at + ".disabled", "the router cannot be disabled");
+      router(from, i, to, path);
+      continue;
+    }
+    if (!filter.has_typed_config()) {
+      error(at, fmt::format("filter '{}' has no typed_config", filter.name()),
+            "filters are known by the @type of their typed_config");
+      continue;
+    }
+    FilterConfigPtr config = http_filter(filter.typed_config(), at + ".typed_config");
+    if (config == nullptr) continue;  // an unknown type was reported by the table of supported fields
+    if (filter.disabled()) to.disabled_filters |= uint64_t{1} << to.filters.size();
+    to.filters.emplace_back(std::move(config));
+  }
+  if (!has_router) error(list, "there is no router", "end http_filters with - name: envoy.filters.http.router");
+}
+
+void Translator::router(const hcm_v3::HttpConnectionManager& from, int index, filter::HcmOptions& to, Path path) {
+  const hcm_v3::HttpFilter& filter = from.http_filters(index);
+  const std::string at = fmt::format("{}.http_filters[{}]", path, index);
+  router_v3::Router config;
+  if (filter.has_typed_config()) {
+    if (!unpack(filter.typed_config(), config, at + ".typed_config")) return;
+  } else {
+    warning(at, "filter without typed_config is taken by its name",
+            "add typed_config with @type: type.googleapis.com/envoy.extensions.filters.http.router.v3.Router");
+  }
+  router::HttpRouterOptions options;
+  options.suppress_envoy_headers = config.suppress_envoy_headers();
+  options.respect_expected_rq_timeout = config.respect_expected_rq_timeout();
+  const bool validate = !from.route_config().has_validate_clusters() || from.route_config().validate_clusters().value();
+  if (to.routes != nullptr) options.clusters = route_clusters(*to.routes, validate, path + ".route_config");
+  to.filters.emplace_back(std::make_unique<router::HttpRouterConfig>(std::move(options)));
 }
 
 std::unique_ptr<const filter::NetworkFilterConfig> Translator::hcm(const hcm_v3::HttpConnectionManager& from,
@@ -190,12 +230,18 @@ std::unique_ptr<const filter::NetworkFilterConfig> Translator::hcm(const hcm_v3:
   filter::HcmOptions to;
   to.stat_prefix = from.stat_prefix();
   hcm_codec(from, to, path);
+  hcm_http2(from, to, path);
   hcm_headers(from, to, path);
   if (!from.has_route_config()) {
     if (from.route_specifier_case() == hcm_v3::HttpConnectionManager::ROUTE_SPECIFIER_NOT_SET) {
       error_if_first(path + ".route_config", "there are no routes", "add route_config with virtual_hosts");
     }
     return nullptr;
+  }
+  named_filters_.clear();
+  for (const int i : kept_http_filters(from)) {
+    const hcm_v3::HttpFilter& filter = from.http_filters(i);
+    named_filters_.push_back({filter.name(), http_filter_kind(filter.typed_config())});
   }
   auto table = route::RouteTable::compile(route_table(from.route_config(), path + ".route_config"));
   if (table.ok()) {
@@ -214,6 +260,7 @@ std::unique_ptr<const filter::NetworkFilterConfig> Translator::hcm(const hcm_v3:
   to.access_logs = access_logs(from.access_log(), path + ".access_log");
   if (diagnostics_.errors() != errors_before) return nullptr;
   to.stats = context_.store->add_block(stats::http::kSchema, stats::http_name(to.stat_prefix));
+  to.http2_stats = context_.store->add_block(stats::http2_codec::kSchema, stats::plain_name("http2."));
   to.codec_stats = context_.store->add_block(stats::http1_codec::kSchema, stats::plain_name("http1."));
   if (!listener.addresses.empty()) {
     const std::string address = listener.stat_prefix.empty() ? listener.addresses[0].to_string() : listener.stat_prefix;

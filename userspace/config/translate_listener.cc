@@ -11,6 +11,7 @@ namespace millrace::config {
 void Translator::listener_addresses(const listener_v3::Listener& from, Listener& to, Path path) {
   std::optional<bool> ipv4_compat;
   std::optional<uint32_t> pipe_mode;
+  std::optional<std::string> netns;
   const auto add = [&](const core_v3::Address& source, Path at) {
     auto found = address(source, at, true);
     if (!found) return;
@@ -23,7 +24,12 @@ void Translator::listener_addresses(const listener_v3::Listener& from, Listener&
     if (found->kind() == net::Address::Kind::kIpv6 && std::exchange(ipv4_compat, compat).value_or(compat) != compat) {
       error(at + ".socket_address.ipv4_compat", "differs from that of another address of this listener");
     }
-    if (to.name.empty()) to.name = found->to_string();
+    const std::string& place = source.socket_address().network_namespace_filepath();
+    if (found->is_ip() && std::exchange(netns, place).value_or(place) != place) {
+      error(at + ".socket_address.network_namespace_filepath", "differs from that of another address of this listener",
+            "make a listener for each network namespace");
+    }
+    if (to.name.empty()) to.name = place.empty() ? found->to_string() : fmt::format("{}@{}", found->to_string(), place);
     to.addresses.push_back(std::move(*found));
   };
   to.name = from.name();
@@ -34,6 +40,7 @@ void Translator::listener_addresses(const listener_v3::Listener& from, Listener&
   }
   to.socket.ipv6_only = !ipv4_compat.value_or(false);
   to.socket.pipe_mode = pipe_mode.value_or(0);
+  to.network_namespace = netns.value_or("");
 }
 
 void Translator::listener_filters(const listener_v3::Listener& from, Listener& to, Path path) {
@@ -85,9 +92,11 @@ void Translator::listener_filters(const listener_v3::Listener& from, Listener& t
 void Translator::unique_addresses(const Listener& listener, Path path) {
   for (const net::Address& address : listener.addresses) {
     if (address.is_ip() && address.port() == 0) continue;
-    const auto [first, fresh] = listener_by_address_.emplace(address.to_string(), listener.name);
+    const std::string place = address.to_string() + listener.network_namespace;
+    const auto [first, fresh] = listener_by_address_.emplace(place, listener.name);
     if (fresh) continue;
-    error(path + ".address", fmt::format("listener '{}' has the address {} already", first->second, first->first));
+    error(path + ".address", fmt::format("listener '{}' has the address {} already", first->second,
+                                         address.to_string()));
   }
 }
 

@@ -19,6 +19,15 @@ route::HeaderMutations Translator::mutations(const Message& from, Path path) {
   return to;
 }
 
+template <class Message>
+std::vector<route::FilterOverrideOptions> Translator::filter_overrides(const Message& from, Path path) {
+  std::vector<route::FilterOverrideOptions> to;
+  for (const auto& [filter, config] : from.typed_per_filter_config()) {
+    to.push_back(filter_override(filter, config, fmt::format("{}.typed_per_filter_config[\"{}\"]", path, filter)));
+  }
+  return to;
+}
+
 route::HeaderToAdd Translator::header_to_add(const core_v3::HeaderValueOption& from, Path) {
   route::HeaderToAdd to;
   to.name = from.header().key();
@@ -57,6 +66,8 @@ route::RouteTableOptions Translator::route_table(const route_v3::RouteConfigurat
   }
   to.ignore_port_in_host_matching = from.ignore_port_in_host_matching();
   to.ignore_path_parameters_in_path_matching = from.ignore_path_parameters_in_path_matching();
+  for (const NamedFilter& filter : named_filters_) to.filters.push_back(filter.name);
+  to.filter_overrides = filter_overrides(from, path);
   for (int i = 0; i < from.virtual_hosts_size(); ++i) {
     to.virtual_hosts.push_back(virtual_host(from.virtual_hosts(i), fmt::format("{}.virtual_hosts[{}]", path, i)));
   }
@@ -85,6 +96,7 @@ route::VirtualHostOptions Translator::virtual_host(const route_v3::VirtualHost& 
   to.include_request_attempt_count = from.include_request_attempt_count();
   to.include_attempt_count_in_response = from.include_attempt_count_in_response();
   to.include_is_timeout_retry_header = from.include_is_timeout_retry_header();
+  to.filter_overrides = filter_overrides(from, path);
   for (int i = 0; i < from.routes_size(); ++i) {
     to.routes.push_back(route(from.routes(i), fmt::format("{}.routes[{}]", path, i)));
   }
@@ -141,6 +153,7 @@ route::RouteOptions Translator::route(const route_v3::Route& from, Path path) {
   to.name = from.name();
   to.stat_prefix = from.stat_prefix();
   to.match = route_match(from.match(), path + ".match");
+  to.filter_overrides = filter_overrides(from, path);
   to.mutations = mutations(from, path);
   if (from.has_per_request_buffer_limit_bytes()) {
     to.per_request_buffer_limit_bytes = from.per_request_buffer_limit_bytes().value();
@@ -170,6 +183,27 @@ route::RouteOptions Translator::route(const route_v3::Route& from, Path path) {
   return to;
 }
 
+void Translator::weighted_clusters(const route_v3::WeightedCluster& from, route::RouteAction& to, Path path) {
+  to.cluster_kind = route::RouteAction::ClusterKind::kWeightedClusters;
+  to.total_weight = from.has_total_weight() ? from.total_weight().value() : 0;
+  to.weighted_clusters_random_header = from.header_name();
+  for (int i = 0; i < from.clusters_size(); ++i) {
+    const auto& one = from.clusters(i);
+    const std::string at = fmt::format("{}.clusters[{}]", path, i);
+    route::WeightedCluster out;
+    out.name = one.name();
+    out.cluster_header = one.cluster_header();
+    out.weight = one.weight().value();
+    if (!from.runtime_key_prefix().empty()) {
+      out.weight = runtime_integer(from.runtime_key_prefix() + "." + one.name()).value_or(out.weight);
+    }
+    out.host_rewrite_literal = one.host_rewrite_literal();
+    out.mutations = mutations(one, at);
+    out.filter_overrides = filter_overrides(one, at);
+    to.weighted_clusters.push_back(std::move(out));
+  }
+}
+
 route::RouteAction Translator::route_action(const route_v3::RouteAction& from, Path path) {
   route::RouteAction to;
   switch (from.cluster_specifier_case()) {
@@ -180,26 +214,9 @@ route::RouteAction Translator::route_action(const route_v3::RouteAction& from, P
       to.cluster_kind = route::RouteAction::ClusterKind::kClusterHeader;
       to.cluster = from.cluster_header();
       break;
-    case route_v3::RouteAction::kWeightedClusters: {
-      to.cluster_kind = route::RouteAction::ClusterKind::kWeightedClusters;
-      const route_v3::WeightedCluster& weighted = from.weighted_clusters();
-      to.total_weight = weighted.has_total_weight() ? weighted.total_weight().value() : 0;
-      to.weighted_clusters_random_header = weighted.header_name();
-      for (int i = 0; i < weighted.clusters_size(); ++i) {
-        const auto& one = weighted.clusters(i);
-        route::WeightedCluster out;
-        out.name = one.name();
-        out.cluster_header = one.cluster_header();
-        out.weight = one.weight().value();
-        if (!weighted.runtime_key_prefix().empty()) {
-          out.weight = runtime_integer(weighted.runtime_key_prefix() + "." + one.name()).value_or(out.weight);
-        }
-        out.host_rewrite_literal = one.host_rewrite_literal();
-        out.mutations = mutations(one, fmt::format("{}.weighted_clusters.clusters[{}]", path, i));
-        to.weighted_clusters.push_back(std::move(out));
-      }
+    case route_v3::RouteAction::kWeightedClusters:
+      weighted_clusters(from.weighted_clusters(), to, path + ".weighted_clusters");
       break;
-    }
     default:
       error_if_first(path, "no cluster is named", "set cluster, cluster_header or weighted_clusters");
       break;
@@ -244,6 +261,8 @@ route::RouteAction Translator::route_action(const route_v3::RouteAction& from, P
       to.grpc_timeout_header_offset = duration(limit.grpc_timeout_header_offset());
     }
   }
+  if (from.has_max_grpc_timeout()) to.max_grpc_timeout = duration(from.max_grpc_timeout());
+  if (from.has_grpc_timeout_offset()) to.grpc_timeout_offset = duration(from.grpc_timeout_offset());
   if (from.has_retry_policy()) to.retry_policy = retry_policy(from.retry_policy(), path + ".retry_policy");
   if (from.priority() == core_v3::HIGH) to.priority = route::Priority::kHigh;
   for (const auto& upgrade : from.upgrade_configs()) {

@@ -14,6 +14,7 @@
 #include "config/snapshot.h"
 #include "config/translate.h"
 #include "filter/hcm_options.h"
+#include "http/http2_options.h"
 #include "route/options.h"
 #include "router/http_router.h"
 #include "router/tcp_proxy.h"
@@ -22,6 +23,7 @@
 #include "upstream/options.h"
 
 namespace google::protobuf {
+class Any;
 class Duration;
 class Struct;
 class Value;
@@ -43,6 +45,7 @@ class CidrRange;
 class DataSource;
 class HeaderValueOption;
 class Http1ProtocolOptions;
+class Http2ProtocolOptions;
 class HttpProtocolOptions;
 class SocketAddress;
 class SocketOption;
@@ -79,6 +82,7 @@ class RouteAction;
 class RouteConfiguration;
 class RouteMatch;
 class VirtualHost;
+class WeightedCluster;
 }  // namespace envoy::config::route::v3
 namespace envoy::extensions::filters::network::http_connection_manager::v3 {
 class HttpConnectionManager;
@@ -175,6 +179,8 @@ class Translator {
   }
   std::optional<net::Address> address(const core_v3::Address& from, Path path, bool port_zero_allowed);
   std::optional<net::Address> socket_address(const core_v3::SocketAddress& from, Path path, bool port_zero_allowed);
+  // Of addresses other than listeners'.
+  void own_network_namespace(const core_v3::SocketAddress& from, Path path);
   net::TcpKeepalive keepalive(const core_v3::TcpKeepalive& from);
   std::vector<net::SocketOption> socket_options(const google::protobuf::RepeatedPtrField<core_v3::SocketOption>& from);
   std::vector<net::Cidr> cidr_ranges(const google::protobuf::RepeatedPtrField<core_v3::CidrRange>& from, Path path);
@@ -196,9 +202,13 @@ class Translator {
   route::VirtualHostOptions virtual_host(const route_v3::VirtualHost& from, Path path);
   route::RouteOptions route(const route_v3::Route& from, Path path);
   route::RouteMatch route_match(const route_v3::RouteMatch& from, Path path);
+  void weighted_clusters(const route_v3::WeightedCluster& from, route::RouteAction& to, Path path);
   route::RouteAction route_action(const route_v3::RouteAction& from, Path path);
   route::RedirectAction redirect(const route_v3::RedirectAction& from);
   route::RetryPolicy retry_policy(const route_v3::RetryPolicy& from, Path path);
+  // typed_per_filter_config of any level.
+  template <class Message>
+  std::vector<route::FilterOverrideOptions> filter_overrides(const Message& from, Path path);
   template <class Message>
   route::HeaderMutations mutations(const Message& from, Path path);
   route::HeaderToAdd header_to_add(const core_v3::HeaderValueOption& from, Path path);
@@ -212,7 +222,10 @@ class Translator {
   void one_locality_per_priority(const upstream::ClusterOptions& cluster, Path path);
   void circuit_breaker_keys(upstream::ClusterOptions& to);
   void circuit_breakers(const cluster_v3::CircuitBreakers& from, upstream::ClusterOptions& to, Path path);
+
+  // translate_cluster_http.cc
   void http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
+  void http_protocol_options(const google::protobuf::Any& from, upstream::HttpOptions& to, Path path);
   void common_http(const core_v3::HttpProtocolOptions& from, upstream::HttpOptions& to);
   void http1(const core_v3::Http1ProtocolOptions& from, upstream::HttpOptions& to, Path path);
 
@@ -270,19 +283,52 @@ class Translator {
   void tls_validation_context(const tls_v3::CommonTlsContext& from, tls::CommonOptions& to, Path path);
   tls::CommonOptions tls_common(const tls_v3::CommonTlsContext& from, Path path);
 
+  // translate_http2.cc
+  http::Http2Options http2(const core_v3::Http2ProtocolOptions& from, Path path);
+  void http2_setting(const core_v3::Http2ProtocolOptions& from, uint16_t id, uint32_t value, http::Http2Options& to,
+                     Path path);
+
   // translate_hcm.cc
   std::unique_ptr<const filter::NetworkFilterConfig> hcm(const hcm_v3::HttpConnectionManager& from,
                                                          const Listener& listener, Path path);
   void hcm_codec(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
+  void hcm_http2(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
   void hcm_headers(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
   void http_filters(const hcm_v3::HttpConnectionManager& from, filter::HcmOptions& to, Path path);
+  void router(const hcm_v3::HttpConnectionManager& from, int index, filter::HcmOptions& to, Path path);
   std::vector<upstream::Cluster*> route_clusters(const route::RouteTable& table, bool validate, Path path);
   std::unique_ptr<const filter::NetworkFilterConfig> tcp_proxy(const tcp_proxy_v3::TcpProxy& from, Path path);
+
+  // translate_http_filters.cc: every HTTP filter but the router.
+  using FilterConfigPtr = std::unique_ptr<filter::HttpFilterConfig>;
+  using PerFilterConfigPtr = std::shared_ptr<const route::PerFilterConfig>;
+  struct HttpFilterKind;
+  struct NamedFilter {
+    std::string name;
+    const HttpFilterKind* kind;  // null: the router, or one that is not known
+  };
+  static const HttpFilterKind* http_filter_kind(const google::protobuf::Any& config);
+  // The items of http_filters that stay: those that are not known and optional go.
+  std::vector<int> kept_http_filters(const hcm_v3::HttpConnectionManager& from);
+  FilterConfigPtr http_filter(const google::protobuf::Any& config, Path path);
+  route::FilterOverrideOptions filter_override(const std::string& filter, const google::protobuf::Any& config,
+                                               Path path);
+  FilterConfigPtr grpc_http1_bridge(const google::protobuf::Any& from, Path path);
+  FilterConfigPtr grpc_reverse_bridge(const google::protobuf::Any& from, Path path);
+  PerFilterConfigPtr grpc_reverse_bridge_route(const google::protobuf::Any& from, Path path);
+  FilterConfigPtr grpc_stats(const google::protobuf::Any& from, Path path);
+  FilterConfigPtr grpc_web(const google::protobuf::Any& from, Path path);
 
   // translate_fastpath.cc
   void fast_path(const bootstrap_v3::Bootstrap& from, Snapshot& to);
   FastPath fast_path(const fastpath_v1::FastPath& from, const Snapshot& snapshot, Path path);
+  // What capture's listeners have so far.
+  struct CaptureAddresses {
+    std::map<net::Address::Kind, net::Address> of_family;
+    std::set<std::pair<std::string, net::Address::Kind>> in_namespace;
+  };
   void capture(const fastpath_v1::Capture& from, const Snapshot& snapshot, FastPath& to, Path path);
+  void capture_address(const Listener& listener, const net::Address& address, CaptureAddresses& known, Path path);
   void connect_time(const fastpath_v1::ConnectTime& from, const Snapshot& snapshot, FastPath& to, Path path);
   void service_address(const net::Address& address, const upstream::Cluster& cluster, Path path);
   void inbound(const fastpath_v1::Inbound& from, const Snapshot& snapshot, FastPath& to, Path path);
@@ -304,6 +350,7 @@ class Translator {
   std::vector<std::unique_ptr<tls_v3::Secret>> file_secrets_;     // that a secret_of_file() returned
   std::vector<std::string> files_read_;                           // by the TLS context that is being translated
   std::vector<std::shared_ptr<ReloadableTransport>> transports_;  // all there are
+  std::vector<NamedFilter> named_filters_;  // of the connection manager in hand
 };
 
 }  // namespace millrace::config

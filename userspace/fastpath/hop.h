@@ -30,7 +30,7 @@ class HopRule {
   bool refused(base::ErrorCode code);
 
  private:
-  static constexpr uint64_t kSmallBytes = 256 * 1024;  // of one request and its response, for it to count as small
+  static constexpr uint64_t kSmallBytes = 1 << 20;  // of one request and its response, for it to count as small
   static constexpr uint8_t kAsksMax = 6;
   uint64_t bytes_ = 0;
   uint32_t requests_ = 0;

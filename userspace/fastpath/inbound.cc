@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -89,24 +88,14 @@ Result<std::vector<InboundPrefix>> compile_inbound(std::span<const InboundRule> 
   return out;
 }
 
-Result<Netns> Netns::open(const std::string& path) {
-  Netns out;
-  out.path_ = path.empty() ? "/proc/thread-self/ns/net" : path;
-  out.fd_ = Fd(::open(out.path_.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info;
-  if (!out.fd_ || fstat(out.fd_.get(), &info) != 0) {
-    return Error::from_errno(errno, fmt::format("opening the network namespace {}", out.path_));
-  }
-  out.inode_ = info.st_ino;
-  return out;
+std::string Inbound::link_name(const net::NetworkNamespace& netns) {
+  return fmt::format("steer-inbound-{}", netns.id());
 }
-
-std::string Inbound::link_name(const Netns& netns) { return fmt::format("steer-inbound-{}", netns.place().id); }
 
 Result<Inbound> Inbound::attach(const PinDir& pins, const InboundOptions& options, std::span<const int> sockets) {
   Result<std::vector<InboundPrefix>> prefixes = compile_inbound(options.rules);
   if (!prefixes) return prefixes.error();
-  Result<Netns> netns = Netns::open(options.netns);
+  Result<net::NetworkNamespace> netns = net::NetworkNamespace::open(options.netns);
   if (!netns) return netns.error();
   Result<Object<inbound_bpf>> object = Object<inbound_bpf>::open(&pins);
   if (!object) return object.error();
@@ -121,8 +110,9 @@ Result<Inbound> Inbound::attach(const PinDir& pins, const InboundOptions& option
     if (sockets[index] < 0) continue;
     if (Result<void> done = out.set_socket(index, sockets[index]); !done) return done.error();
   }
+  const Place place{netns->fd(), netns->id(), netns->path()};
   const std::string link = link_name(*netns);
-  if (Result<void> done = attach_netns(pins, inbound.progs.inbound, netns->place(), link); !done) return done.error();
+  if (Result<void> done = attach_netns(pins, inbound.progs.inbound, place, link); !done) return done.error();
   return out;
 }
 

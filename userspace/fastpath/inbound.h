@@ -14,6 +14,7 @@
 #include "fastpath/options.h"
 #include "fastpath/pin_dir.h"
 #include "fp_steering.h"
+#include "net/network_namespace.h"
 
 namespace millrace::fastpath {
 
@@ -24,18 +25,6 @@ struct InboundPrefix {
 };
 base::Result<std::vector<InboundPrefix>> compile_inbound(std::span<const InboundRule> rules);
 
-// A network namespace by path; empty: the calling thread's.
-class Netns {
- public:
-  static base::Result<Netns> open(const std::string& path);
-  Place place() const { return {fd_.get(), inode_, path_}; }
-
- private:
-  Fd fd_;
-  uint64_t inode_ = 0;
-  std::string path_;
-};
-
 class Inbound {
  public:
   // `sockets[k]` is what rules mean by socket k; -1: none yet.
@@ -43,7 +32,7 @@ class Inbound {
                                       std::span<const int> sockets);
   base::Result<void> set_socket(uint32_t index, int fd);
 
-  static std::string link_name(const Netns& netns);
+  static std::string link_name(const net::NetworkNamespace& netns);
 
  private:
   explicit Inbound(Fd sockets) : sockets_(std::move(sockets)) {}

@@ -1,6 +1,7 @@
 #include "fastpath/splice.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
@@ -69,6 +70,14 @@ Result<uint64_t> own_netns_cookie() {
   return cookie;
 }
 
+// Whether the kernel has a function that programs may call.
+bool kernel_has(const char* function) {
+  btf* kernel = btf__load_vmlinux_btf();
+  const bool has = kernel != nullptr && btf__find_by_name_kind(kernel, function, BTF_KIND_FUNC) > 0;
+  btf__free(kernel);
+  return has;
+}
+
 bool same(const fp_splice_service& a, const fp_splice_service& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
 
 }  // namespace
@@ -88,6 +97,9 @@ Result<Splice> Splice::start(const SpliceOptions& options) {
   if (!object) return object.error();
   object->get()->rodata->splice_budget = options.budget_bytes;
   object->get()->rodata->splice_bulk = options.bulk_bytes;
+  const bool direct = options.direct_reads && kernel_has("bpf_rdonly_cast");
+  bpf_program__set_autoload(object->get()->progs.splice_msg, direct);
+  bpf_program__set_autoload(object->get()->progs.splice_msg_probing, !direct);
   if (Result<void> loaded = object->load(); !loaded) return loaded.error();
   Splice splice(std::move(*object));
   Result<uint64_t> netns = own_netns_cookie();
@@ -102,7 +114,9 @@ Result<Splice> Splice::start(const SpliceOptions& options) {
 // Without a link: links on sockmaps came with 6.10, and this attachment dies with the map as well.
 Result<void> Splice::attach_verdict() {
   splice_bpf* skeleton = object_->get();
-  if (bpf_prog_attach(bpf_program__fd(skeleton->progs.splice_msg), bpf_map__fd(skeleton->maps.splice_members),
+  const bool direct = bpf_program__autoload(skeleton->progs.splice_msg);
+  const bpf_program* program = direct ? skeleton->progs.splice_msg : skeleton->progs.splice_msg_probing;
+  if (bpf_prog_attach(bpf_program__fd(program), bpf_map__fd(skeleton->maps.splice_members),
                       BPF_SK_MSG_VERDICT, 0) != 0) {
     return bpf_failure(errno, "attaching the sk_msg program to its sockhash");
   }
@@ -139,10 +153,7 @@ Result<void> Splice::set_services(const std::vector<net::Address>& services) {
 }
 
 void Splice::switch_on(bool on) {
-  const uint32_t zero = 0;
-  fp_splice_control control{};
-  control.enabled = on ? 1 : 0;
-  bpf_map_update_elem(bpf_map__fd((*object_)->maps.splice_control), &zero, &control, BPF_ANY);
+  (*object_)->bss->splice_enabled = on ? 1 : 0;
 }
 
 std::vector<SpliceCount> Splice::counts() const {
@@ -164,7 +175,7 @@ std::vector<SpliceCount> Splice::counts() const {
 
 std::vector<SpliceMember> Splice::members() const {
   const int socks = bpf_map__fd((*object_)->maps.splice_socks);
-  const int routes = bpf_map__fd((*object_)->maps.splice_routes);
+  const int pairs = bpf_map__fd((*object_)->maps.splice_pairs);
   std::vector<SpliceMember> out;
   uint64_t cookie = 0;
   for (const uint64_t* previous = nullptr; bpf_map_get_next_key(socks, previous, &cookie) == 0; previous = &cookie) {
@@ -176,12 +187,19 @@ std::vector<SpliceMember> Splice::members() const {
     member.local = text_addr(sock.tuple.local, sock.tuple.local_port);
     member.remote = text_addr(sock.tuple.remote, sock.tuple.remote_port);
     member.active = sock.active != 0;
-    if (sock.path < FP_SPLICE_REASON_COUNT) member.path = kReasons[sock.path].name;
     member.hop_bytes = sock.hop_bytes;
-    member.joined_bytes = sock.joined_bytes;
-    fp_splice_route route{};
-    member.offered = bpf_map_lookup_elem(routes, &cookie, &route) == 0;
-    if (member.offered && route.kind == FP_SPLICE_JOINED) member.far_cookie = route.target.cookie;
+    member.offered = sock.route == FP_SPLICE_HOP;
+    uint32_t path = sock.path;
+    fp_splice_pair pair{};
+    const fp_splice_way& way = pair.ways[sock.direction & 1];
+    if (sock.route == FP_SPLICE_JOINED && bpf_map_lookup_elem(pairs, &sock.pair, &pair) == 0 &&
+        way.generation == sock.generation) {
+      member.offered = true;
+      member.far_cookie = sock.far;
+      member.joined_bytes = way.redirected;
+      path = way.path;
+    }
+    if (path < FP_SPLICE_REASON_COUNT) member.path = kReasons[path].name;
     out.push_back(std::move(member));
   }
   return out;

@@ -41,6 +41,7 @@ struct SpliceOptions {
   // more than it costs other sockets, so a limit pays only where memory is short.
   uint32_t bulk_bytes = 0;
   SplicePieces pieces;
+  bool direct_reads = true;  // false: as on kernels before 6.2, for tests
 };
 
 struct SpliceCount {

@@ -31,7 +31,7 @@ size_t mapping_size() {
   const size_t size = sizeof(fp_splice_pair) * FP_SPLICE_PAIRS_MAX;
   return (size + page - 1) / page * page;
 }
-static_assert(sizeof(fp_splice_pair) % 8 == 0);
+static_assert(sizeof(fp_splice_way) == 64 && sizeof(fp_splice_pair) % 8 == 0);
 
 #define FP_SPLICE_ADMISSION_TEXT_(id, text) text,
 constexpr const char* kAdmissions[] = {FP_SPLICE_ADMISSIONS(FP_SPLICE_ADMISSION_TEXT_)};
@@ -91,29 +91,27 @@ JoinedPair& JoinedPair::operator=(JoinedPair&& other) noexcept {
   withdraw();
   offers_ = std::exchange(other.offers_, nullptr);
   cell_ = other.cell_;
-  downstream_app_ = other.downstream_app_;
-  upstream_app_ = other.upstream_app_;
   return *this;
 }
 
 void JoinedPair::report(SpliceDirection direction, uint64_t handed_on_bytes) {
   // After the sends that it speaks of: on every machine that Linux knows a system call orders them before this store.
-  offers_->cells_[cell_].forwarded[index_of(direction)] = handed_on_bytes;
+  offers_->cells_[cell_].ways[index_of(direction)].forwarded = handed_on_bytes;
 }
 
 JoinedPair::Traffic JoinedPair::traffic(SpliceDirection direction) const {
-  const fp_splice_pair& cell = offers_->cells_[cell_];
-  return {cell.redirected[index_of(direction)], cell.messages[index_of(direction)]};
+  const fp_splice_way& way = offers_->cells_[cell_].ways[index_of(direction)];
+  return {way.redirected, way.messages};
 }
 
 bool JoinedPair::lost_at_close(SpliceDirection direction) const {
-  return offers_->cells_[cell_].lost_at_close[index_of(direction)] != 0;
+  return offers_->cells_[cell_].ways[index_of(direction)].lost_at_close != 0;
 }
 
+// The routes stay with the apps' sockets, and are of a pair that is no more.
 void JoinedPair::withdraw() {
   if (offers_ == nullptr) return;
-  offers_->unroute(downstream_app_);
-  offers_->unroute(upstream_app_);
+  offers_->end_pair(cell_);
   offers_->free_cells_.push_back(cell_);
   offers_ = nullptr;
 }
@@ -126,7 +124,6 @@ Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, ui
   out.pieces_ = splice.pieces_;
   out.stats_ = stats;
   out.socks_map_ = bpf_map__fd(skeleton->maps.splice_socks);
-  out.routes_map_ = bpf_map__fd(skeleton->maps.splice_routes);
   out.admit_program_ = bpf_program__fd(skeleton->progs.splice_admit);
   out.cells_size_bytes_ = mapping_size();
   void* cells = mmap(nullptr, out.cells_size_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -142,7 +139,6 @@ SpliceOffers::SpliceOffers(SpliceOffers&& other) noexcept
     : pieces_(other.pieces_),
       stats_(other.stats_),
       socks_map_(other.socks_map_),
-      routes_map_(other.routes_map_),
       admit_program_(other.admit_program_),
       cells_(std::exchange(other.cells_, nullptr)),
       cells_size_bytes_(other.cells_size_bytes_),
@@ -175,46 +171,56 @@ Result<SpliceOffers::Ends> SpliceOffers::ends_of(int fd) const {
   return ends;
 }
 
-Result<void> SpliceOffers::admit(uint64_t cookie, bool own, fp_splice_sock& record) const {
-  fp_splice_admission ask{};
-  ask.cookie = cookie;
-  ask.own = own ? 1 : 0;
-  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &ask, .data_size_in = sizeof ask);
-  if (bpf_prog_test_run_opts(admit_program_, &run) != 0) {
-    return Error::from_errno(errno, "running the BPF program splice_admit");
-  }
-  if (run.retval == FP_SPLICE_ADMISSION_NOT_ACCEPTED) return refusal(ErrorCode::kUnreachable, run.retval);
-  if (run.retval == FP_SPLICE_ADMISSION_UNKNOWN) return refusal(ErrorCode::kNotFound, run.retval);
-  if (run.retval != FP_SPLICE_ADMISSION_DONE) return refusal(ErrorCode::kUnsupported, run.retval);
+Result<void> SpliceOffers::admit(uint64_t cookie, bool own, uint32_t seat, fp_splice_sock& record) const {
+  fp_splice_ask member{};
+  member.cookie = cookie;
+  member.what = FP_SPLICE_ASK_MEMBER;
+  member.own = own ? 1 : 0;
+  member.seat = seat;
+  if (Result<void> asked = ask(member); !asked) return asked.error();
   Result<fp_splice_sock> admitted = record_of(cookie);
   if (!admitted) return admitted.error();
   record = *admitted;
   return {};
 }
 
-// A route of a socket that closes at the same moment would stay behind. Its record goes first, so look after.
-Result<void> SpliceOffers::route(uint64_t from, const fp_splice_route& route) const {
-  if (bpf_map_update_elem(routes_map_, &from, &route, BPF_ANY) != 0) {
-    return Error::from_errno(errno, "offering a connection to the short-circuit");
+Result<void> SpliceOffers::ask(const fp_splice_ask& ask) const {
+  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &ask, .data_size_in = sizeof ask);
+  if (bpf_prog_test_run_opts(admit_program_, &run) != 0) {
+    return Error::from_errno(errno, "running the BPF program splice_admit");
   }
-  if (record_of(from).ok()) return {};
-  unroute(from);
-  return Error{ErrorCode::kClosed, Side::kInternal, 0, "not short-circuited: the connection has closed"};
+  if (run.retval == FP_SPLICE_ADMISSION_DONE) return {};
+  if (run.retval == FP_SPLICE_ADMISSION_NOT_ACCEPTED) return refusal(ErrorCode::kUnreachable, run.retval);
+  if (run.retval == FP_SPLICE_ADMISSION_UNKNOWN) return refusal(ErrorCode::kNotFound, run.retval);
+  return refusal(ErrorCode::kUnsupported, run.retval);
 }
 
-void SpliceOffers::unroute(uint64_t from) const { bpf_map_delete_elem(routes_map_, &from); }
+Result<void> SpliceOffers::route(uint64_t from, const fp_splice_route& route) const {
+  fp_splice_ask way{};
+  way.cookie = from;
+  way.what = FP_SPLICE_ASK_ROUTE;
+  way.route = route;
+  return ask(way);
+}
 
-// Empties a cell for a new pair; the generation changes first, as each store after it is a release.
+void SpliceOffers::unroute(uint64_t from) const {
+  (void)route(from, fp_splice_route{});  // a socket that is gone took it along
+}
+
+void SpliceOffers::end_pair(uint32_t at) {
+  for (fp_splice_way& way : cells_[at].ways) way.generation = way.generation + 1;
+}
+
+// Empties a cell for a new pair. Its generation changed when the last one ended, and each store is a release.
 uint32_t SpliceOffers::take_cell(uint32_t at) {
-  fp_splice_pair& cell = cells_[at];
-  cell.generation = cell.generation + 1;
-  for (size_t direction = 0; direction < 2; ++direction) {
-    __atomic_store_n(&cell.forwarded[direction], 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&cell.redirected[direction], 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&cell.messages[direction], 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&cell.lost_at_close[direction], 0, __ATOMIC_RELEASE);
+  for (fp_splice_way& way : cells_[at].ways) {
+    __atomic_store_n(&way.forwarded, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&way.redirected, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&way.messages, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&way.lost_at_close, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&way.path, FP_SPLICE_REASON_COUNT, __ATOMIC_RELEASE);
   }
-  return cell.generation;
+  return cells_[at].ways[0].generation;
 }
 
 Result<HopOffer> SpliceOffers::offer_hop(int fd) const {
@@ -232,8 +238,11 @@ Result<HopOffer> SpliceOffers::make_hop(int fd) const {
   if (!found) return found.error();
   Ends& ends = *found;
   if (!(ends.v4() ? pieces_.hop_v4 : pieces_.hop_v6)) return switched_off();
-  if (Result<void> admitted = admit(ends.app, false, ends.app_record); !admitted) return admitted.error();
-  if (Result<void> admitted = admit(ends.own, true, ends.own_record); !admitted) return admitted.error();
+  for (const bool own : {false, true}) {
+    Result<void> admitted =
+        admit(own ? ends.own : ends.app, own, FP_SPLICE_NO_SEAT, own ? ends.own_record : ends.app_record);
+    if (!admitted) return admitted.error();
+  }
   HopOffer offer(this, ends.own, ends.app);
   fp_splice_route to_app = route_to(ends.app, ends.app_record);
   to_app.near = to_app.target;
@@ -255,7 +264,6 @@ Result<JoinedPair> SpliceOffers::join(int downstream_fd, int upstream_fd, uint64
   }
   for (Ends* ends : {&*down, &*up}) {
     if (!(ends->v4() ? pieces_.joined_v4 : pieces_.joined_v6)) return switched_off();
-    if (Result<void> admitted = admit(ends->app, false, ends->app_record); !admitted) return admitted.error();
   }
   if (free_cells_.empty()) {
     return Error{ErrorCode::kResourceExhausted, Side::kInternal, 0, "no cell is free for another joined pair"};
@@ -263,10 +271,12 @@ Result<JoinedPair> SpliceOffers::join(int downstream_fd, int upstream_fd, uint64
   JoinedPair pair;
   pair.offers_ = this;
   pair.cell_ = free_cells_.back();
-  pair.downstream_app_ = down->app;
-  pair.upstream_app_ = up->app;
   free_cells_.pop_back();
   const uint32_t generation = take_cell(pair.cell_);
+  for (Ends* ends : {&*down, &*up}) {
+    const uint32_t seat = FP_SPLICE_SEAT(pair.cell_, ends == &*down ? 0 : 1);
+    if (Result<void> admitted = admit(ends->app, false, seat, ends->app_record); !admitted) return admitted.error();
+  }
   pair.report(SpliceDirection::kFromDownstream, from_downstream_bytes);
   pair.report(SpliceDirection::kFromUpstream, from_upstream_bytes);
   for (const bool from_downstream : {true, false}) {

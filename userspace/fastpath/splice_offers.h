@@ -70,7 +70,6 @@ class JoinedPair {
   friend class SpliceOffers;
   SpliceOffers* offers_ = nullptr;
   uint32_t cell_ = 0;
-  uint64_t downstream_app_ = 0, upstream_app_ = 0;
 };
 
 class SpliceOffers {
@@ -104,16 +103,18 @@ class SpliceOffers {
   base::Result<HopOffer> make_hop(int fd) const;
   base::Result<Ends> ends_of(int fd) const;
   base::Result<fp_splice_sock> record_of(uint64_t cookie) const;
-  // Makes the socket a member and reads its record again.
-  base::Result<void> admit(uint64_t cookie, bool own, fp_splice_sock& record) const;
+  // Makes the socket a member, gives it a seat, and reads its record again.
+  base::Result<void> admit(uint64_t cookie, bool own, uint32_t seat, fp_splice_sock& record) const;
+  // Has splice_admit do that to the socket of that record.
+  base::Result<void> ask(const fp_splice_ask& ask) const;
   base::Result<void> route(uint64_t from, const fp_splice_route& route) const;
   void unroute(uint64_t from) const;
   uint32_t take_cell(uint32_t at);
+  void end_pair(uint32_t at);
 
   SplicePieces pieces_;
   mutable stats::StatShard stats_;
   int socks_map_ = -1;
-  int routes_map_ = -1;
   int admit_program_ = -1;
   fp_splice_pair* cells_ = nullptr;  // the whole array, shared with the programs
   size_t cells_size_bytes_ = 0;

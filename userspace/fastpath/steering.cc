@@ -183,7 +183,8 @@ Result<void> Steering::drop_old_inbound(const Options& options) {
   std::vector<std::string> kept;
   for (const InboundOptions& inbound : options.inbound) {
     // A namespace that is not there yet is an error of attach_inbound() only.
-    if (Result<Netns> netns = Netns::open(inbound.netns); netns) kept.push_back(Inbound::link_name(*netns));
+    const Result<net::NetworkNamespace> netns = net::NetworkNamespace::open(inbound.netns);
+    if (netns) kept.push_back(Inbound::link_name(*netns));
   }
   inbound_.clear();
   return pins_.drop_links_except(link_prefix("inbound"), kept);

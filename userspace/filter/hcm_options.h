@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "filter/http_filter.h"
+#include "http/http2_options.h"
 #include "http/path.h"
 #include "net/address.h"
 #include "route/table.h"
@@ -19,6 +20,8 @@
 namespace millrace::filter {
 
 enum class ServerHeader : uint8_t { kOverwrite, kAppendIfAbsent, kPassThrough };
+// What connections speak; kAuto: ALPN decides, or without TLS the first bytes.
+enum class Codec : uint8_t { kAuto, kHttp1, kHttp2 };
 enum class UnderscoreHeaders : uint8_t { kAllow, kReject, kDrop };
 
 enum class ForwardClientCert : uint8_t { kSanitize, kForwardOnly, kAppendForward, kSanitizeSet, kAlwaysForwardOnly };
@@ -33,16 +36,35 @@ struct HcmUpgrade {
   bool enabled = true;
 };
 
+inline constexpr size_t kHttpFiltersMax = 64;
+
+// An item of http_filters.
+struct HcmFilter {
+  std::unique_ptr<HttpFilterConfig> config;
+
+  template <class Config>
+  HcmFilter(std::unique_ptr<Config> config_in) : config(std::move(config_in)) {}
+};
+
 struct HcmOptions {
   std::string stat_prefix;
   std::shared_ptr<const route::RouteTable> routes;
-  std::vector<std::unique_ptr<HttpFilterConfig>> filters;  // the router last
+  // The router last; at most kHttpFiltersMax. RouteTableOptions::filters names them in the same order.
+  std::vector<HcmFilter> filters;
+  uint64_t disabled_filters = 0;  // bit i: filters[i] is disabled unless the route says otherwise
   std::vector<stream::AccessLog> access_logs;
   stats::StatBlockPtr stats;           // http.<stat_prefix>.
   stats::StatBlockPtr listener_stats;  // listener.<address>.http.<stat_prefix>.; may be null
   stats::StatBlockPtr codec_stats;     // http1.; may be null
+  stats::StatBlockPtr http2_stats;     // http2.; may be null
 
   // Codec.
+  Codec codec = Codec::kAuto;
+  http::Http2Options http2;
+  // HTTP/2 requests that the client resets within this time of their start, before an answer: if half of a connection's
+  // are such, of at least this many, it is closed.
+  uint32_t premature_resets_max = 500;
+  base::milliseconds premature_reset_lifetime{1'000};
   uint32_t max_request_headers_kb = 60;
   uint32_t max_headers_count = 100;
   bool accept_http_10 = false;

@@ -11,6 +11,8 @@
 namespace millrace::filter {
 
 class Http1Connection;
+class Http2Connection;
+class Http2ServerStream;
 
 class HcmWorker final : public ConnectionHost {
  public:
@@ -26,6 +28,13 @@ class HcmWorker final : public ConnectionHost {
   std::unique_ptr<HttpStream> acquire();
   void recycle(std::unique_ptr<HttpStream> stream);
   void forget(Http1Connection& connection);
+  // The same for what an HTTP/2 connection has of each stream.
+  std::unique_ptr<Http2ServerStream> acquire_http2();
+  void recycle(std::unique_ptr<Http2ServerStream> stream);
+  // What has come of it so far, unread, is HTTP/2. begun: the facts of a connection that was counted already.
+  void serve_http2(std::unique_ptr<net::Connection> connection, ConnectionObserver& observer,
+                   const stream::ConnectionInfo* begun);
+  void forget(Http2Connection& connection);
 
   const HcmOptions& options() const { return options_; }
   const ListenerFacts& listener() const { return listener_; }
@@ -33,23 +42,26 @@ class HcmWorker final : public ConnectionHost {
   stats::StatShard& stats() { return stats_; }
   stats::StatShard& listener_stats() { return listener_stats_; }
   stats::StatShard& codec_stats() { return codec_stats_; }
+  stats::StatShard& http2_stats() { return http2_stats_; }
   net::DelayedCloseCounter& delayed_closes() { return delayed_closes_; }
   bool draining() const { return worker_.draining || draining_; }
 
  private:
-  static constexpr size_t kIdleStreamsMax = 256;  // about 4 KiB each, made by load only
+  static constexpr size_t kIdleStreamsMax = 1024;  // about 4 KiB each, made by load only
   void on_turn_end();
 
   const HcmOptions& options_;
   const ListenerFacts& listener_;
   WorkerContext& worker_;
-  stats::StatShard stats_, listener_stats_, codec_stats_;
+  stats::StatShard stats_, listener_stats_, codec_stats_, http2_stats_;
   net::DelayedCloseCounter delayed_closes_;
   base::List<Http1Connection, Http1Connection> connections_;
+  base::List<Http2Connection, Http2Connection> http2_connections_;
   size_t active_ = 0;
   bool draining_ = false;
   std::vector<std::unique_ptr<HttpStream>> idle_streams_;
   std::vector<std::unique_ptr<HttpStream>> over_;  // until the end of the turn
+  std::vector<std::unique_ptr<Http2ServerStream>> idle_http2_streams_, over_http2_;
   io::HookOf<&HcmWorker::on_turn_end> turn_end_{*this};
 };
 

@@ -4,6 +4,7 @@
 
 #include "filter/connection_info.h"
 #include "http/http1_writer.h"
+#include "http/http2_session.h"
 #include "stats/schema_http.h"
 
 namespace millrace::filter {
@@ -47,8 +48,6 @@ Http1Connection::Http1Connection(HcmWorker& hcm, std::unique_ptr<net::Connection
   stats::StatShard& s = hcm_.stats();
   s.inc(hs::kDownstreamCxTotal);
   s.gauge_add(hs::kDownstreamCxActive);
-  s.inc(hs::kDownstreamCxHttp1Total);
-  s.gauge_add(hs::kDownstreamCxHttp1Active);
   if (info_.tls != nullptr) {
     s.inc(hs::kDownstreamCxSslTotal);
     s.gauge_add(hs::kDownstreamCxSslActive);
@@ -66,7 +65,40 @@ void Http1Connection::start() {
 
 // ---- requests
 
+// Whether it is HTTP/1; otherwise it may be too early to say, or it was handed over.
+bool Http1Connection::choose_codec(bool end_stream) {
+  bool http2 = false;
+  if (hcm_.options().codec == Codec::kAuto) {
+    // Enough of the first bytes to tell: no method of HTTP/1 begins so.
+    constexpr std::string_view kPrefix = http::kHttp2Preface.substr(0, 12);
+    const std::string_view alpn = connection_->negotiated_protocol();
+    base::Buffer& in = connection_->input();
+    const size_t n = std::min(in.size(), kPrefix.size());
+    if (n == 0) return false;
+    http2 = alpn.empty() ? in.linearize(n) == kPrefix.substr(0, n) : alpn == "h2";
+    if (http2 && alpn.empty() && n < kPrefix.size()) {
+      if (!end_stream) return false;
+      http2 = false;
+    }
+  }
+  if (http2) {
+    idle_.disarm();
+    max_duration_.disarm();
+    hcm_.serve_http2(std::move(connection_), observer_, &info_);
+    hcm_.forget(*this);
+    return false;
+  }
+  codec_known_ = true;
+  hcm_.stats().inc(hs::kDownstreamCxHttp1Total);
+  hcm_.stats().gauge_add(hs::kDownstreamCxHttp1Active);
+  return true;
+}
+
 void Http1Connection::on_data(net::Connection&, base::Buffer&, bool end_stream) {
+  if (!codec_known_ && !choose_codec(end_stream)) {
+    if (connection_ != nullptr && end_stream) close(net::CloseMode::kFlush, true);
+    return;
+  }
   process();
   if (connection_ == nullptr) return;
   update_byte_counts();
@@ -433,7 +465,7 @@ void Http1Connection::close(net::CloseMode mode, bool remote) {
   s.inc(hs::kDownstreamCxDestroy);
   s.inc(remote ? hs::kDownstreamCxDestroyRemote : hs::kDownstreamCxDestroyLocal);
   s.gauge_sub(hs::kDownstreamCxActive);
-  s.gauge_sub(hs::kDownstreamCxHttp1Active);
+  if (codec_known_) s.gauge_sub(hs::kDownstreamCxHttp1Active);
   if (info_.tls != nullptr) s.gauge_sub(hs::kDownstreamCxSslActive);
   const base::MonotonicTime now = hcm_.worker().loop.now();
   s.record(hs::kDownstreamCxLengthMs,

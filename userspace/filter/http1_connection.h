@@ -3,6 +3,8 @@
 //
 //   idle (no stream) --first byte--> reading a head --headers--> stream runs --both sides ended--> idle, or closing
 //
+// Every connection that may be HTTP/1 begins here; one whose ALPN or first bytes turn out to be HTTP/2 is handed over.
+//
 // Closing always flushes and then waits, up to delayed_close_timeout, for the client to end: closing on unread bytes
 // would reset the connection and could take the answer with it.
 #pragma once
@@ -52,6 +54,7 @@ class Http1Connection final : public net::ConnectionHandler,
 
   enum class BodyFraming : uint8_t { kNone, kLength, kChunked, kUntilClose, kRaw };
 
+  bool choose_codec(bool end_stream);
   void process();
   http::Http1Parser::Event parse(base::Buffer& in, http::HeaderMap& map, base::Buffer& body);
   bool parse_some();
@@ -81,6 +84,7 @@ class Http1Connection final : public net::ConnectionHandler,
   uint64_t counted_received_ = 0, counted_sent_ = 0;
   uint32_t requests_ = 0;
   BodyFraming framing_ = BodyFraming::kNone;
+  bool codec_known_ = false;      // it is HTTP/1
   bool stream_begun_ = false;     // its head is complete
   bool request_complete_ = false; // the parser saw the end of the request
   bool raw_ = false;              // upgraded: bytes pass unparsed

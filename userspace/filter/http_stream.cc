@@ -12,6 +12,7 @@
 #include "route/rewrite.h"
 #include "stats/response_counters.h"
 #include "stats/schema_http.h"
+#include "stream/grpc_status.h"
 
 namespace millrace::filter {
 
@@ -20,10 +21,9 @@ using http::Header;
 using stream::ResponseFlag;
 
 HttpStream::HttpStream(HcmWorker& worker)
-    : hcm_(worker), idle_(worker.worker().loop.timers(), *this), request_timer_(worker.worker().loop.timers(), *this),
-      max_duration_(worker.worker().loop.timers(), *this) {
-  for (const auto& config : hcm_.options().filters) filters_.push_back(config->instantiate(hcm_.worker()));
-}
+    : hcm_(worker), chain_(*this, worker.options().filters, worker.worker()),
+      idle_(worker.worker().loop.timers(), *this), request_timer_(worker.worker().loop.timers(), *this),
+      max_duration_(worker.worker().loop.timers(), *this) {}
 
 HttpStream::~HttpStream() = default;
 
@@ -38,16 +38,11 @@ void HttpStream::begin(StreamCodec& codec) {
   response_headers_.clear();
   response_trailers_.clear();
   info_.reset();
-  held_request_.clear();
-  held_response_.clear();
+  chain_.reset();
   route_ = nullptr;
-  request_stopped_ = response_stopped_ = kNotStopped;
-  request_seen_ = response_seen_ = request_heads_ = 0;
-  request_pauses_ = 0;
+  request_pauses_ = response_pauses_ = 0;
   begun_ = route_known_ = request_begun_ = request_ended_ = false;
-  request_trailers_pending_ = request_trailers_seen_ = stop_paused_ = false;
-  response_started_ = response_ended_ = response_end_pending_ = local_reply_ = false;
-  response_trailers_pending_ = response_trailers_seen_ = false;
+  response_started_ = response_ended_ = local_reply_ = grpc_request_ = false;
   head_request_ = upgrade_requested_ = over_ = false;
   io::Loop& loop = hcm_.worker().loop;
   random_ = loop.prng().next();
@@ -81,15 +76,12 @@ const route::Route* HttpStream::route() {
 
 void HttpStream::on_request_headers(bool end_stream, bool upgrade, bool expect_continue) {
   const HcmOptions& o = options();
-  stats().inc(hs::kDownstreamRqTotal);
-  stats().inc(hs::kDownstreamRqHttp1Total);
-  stats().inc(hs::kRqTotal);
-  stats().gauge_add(hs::kDownstreamRqActive);
-  begun_ = true;
+  info_.protocol = info_.protocol == stream::Protocol::kNone ? stream::Protocol::kHttp11 : info_.protocol;
+  count_begin();
+  stats().inc(info_.protocol == stream::Protocol::kHttp2 ? hs::kDownstreamRqHttp2Total : hs::kDownstreamRqHttp1Total);
   request_ended_ = end_stream && !upgrade;
   upgrade_requested_ = upgrade;
   head_request_ = request_headers_.get(Header::kMethod) == "HEAD";
-  info_.protocol = info_.protocol == stream::Protocol::kNone ? stream::Protocol::kHttp11 : info_.protocol;
   if (request_ended_) {
     info_.request_end = hcm_.worker().loop.now();
   } else if (o.request_timeout.count() > 0) {
@@ -106,9 +98,48 @@ void HttpStream::on_request_headers(bool end_stream, bool upgrade, bool expect_c
     codec_->encode_informational(*this, headers);
     headers.clear();
   }
-  for (auto& filter : filters_) filter->begin(*this);
+  grpc_request_ = stream::is_grpc_request(&request_headers_);
+  chain_.begin(options().routes->per_filter() ? skipped_filters() : options().disabled_filters);
   request_begun_ = true;
-  pass_request_headers(0);
+  chain_.pass_headers(Way::kRequest, request_ended_);
+}
+
+// The filters that this request does not meet: bit i for filter i.
+uint64_t HttpStream::skipped_filters() {
+  uint64_t skipped = options().disabled_filters;
+  const route::Route* matched = route();
+  if (matched == nullptr) return skipped;
+  const route::FilterOverrides& overrides = matched->filter_overrides(request_headers_, random_);
+  for (size_t i = 0; i < overrides.size(); ++i) {
+    if (!overrides[i].said) continue;
+    const uint64_t bit = uint64_t{1} << i;
+    skipped = overrides[i].disabled ? skipped | bit : skipped & ~bit;
+  }
+  return skipped;
+}
+
+const route::PerFilterConfig* HttpStream::route_config(const HttpFilter& filter) {
+  if (!options().routes->per_filter()) return nullptr;
+  const route::Route* matched = route();
+  if (matched == nullptr) return nullptr;
+  const route::FilterOverrides& overrides = matched->filter_overrides(request_headers_, random_);
+  return filter.index() < overrides.size() ? overrides[filter.index()].config : nullptr;
+}
+
+size_t HttpStream::buffer_limit_bytes() {
+  const size_t limit = hcm_.listener().per_connection_buffer_limit_bytes;
+  const route::Route* matched = route();
+  if (matched == nullptr) return limit;
+  if (matched->options->per_request_buffer_limit_bytes) return *matched->options->per_request_buffer_limit_bytes;
+  return matched->virtual_host->options->per_request_buffer_limit_bytes.value_or(limit);
+}
+
+void HttpStream::count_begin() {
+  if (begun_) return;
+  begun_ = true;
+  stats().inc(hs::kDownstreamRqTotal);
+  stats().inc(hs::kRqTotal);
+  stats().gauge_add(hs::kDownstreamRqActive);
 }
 
 bool HttpStream::prepare_request() {
@@ -135,25 +166,6 @@ bool HttpStream::prepare_request() {
   return false;
 }
 
-void HttpStream::pass_request_headers(size_t from) {
-  const bool end = request_ended_ && held_request_.empty() && !request_trailers_pending_;
-  for (size_t i = from; i < filters_.size(); ++i) {
-    request_heads_ = i + 1;
-    const HttpFilterStatus status = filters_[i]->on_request_headers(request_headers_, end);
-    if (over_ || local_reply_) return;
-    if (status == HttpFilterStatus::kStop && i + 1 < filters_.size()) return stop_request(i, nullptr);
-  }
-}
-
-// Filter `at` holds the request, with these bytes of it in hand.
-void HttpStream::stop_request(size_t at, base::Buffer* seen) {
-  request_stopped_ = at;
-  if (seen != nullptr) held_request_.move_from(*seen);
-  request_seen_ = held_request_.size();
-  stop_paused_ = !request_ended_;  // else there is nothing to read, but that the client goes away
-  if (stop_paused_) pause_request();
-}
-
 void HttpStream::on_request_data(base::Buffer& data, bool end_stream) {
   if (over_ || response_ended_) return data.clear();
   touch();
@@ -167,18 +179,7 @@ void HttpStream::on_request_data(base::Buffer& data, bool end_stream) {
     data.clear();
     return maybe_finish();
   }
-  pass_request_data(0, data, end_stream);
-}
-
-void HttpStream::pass_request_data(size_t from, base::Buffer& data, bool end_stream) {
-  for (size_t i = from; i < filters_.size(); ++i) {
-    if (i == request_stopped_) return held_request_.move_from(data);
-    const HttpFilterStatus status = filters_[i]->on_request_data(data, end_stream);
-    if (over_ || local_reply_) return;
-    if (status == HttpFilterStatus::kStop && i + 1 < filters_.size() && request_stopped_ == kNotStopped) {
-      return stop_request(i, &data);
-    }
-  }
+  chain_.pass_data(Way::kRequest, data, end_stream);
   maybe_finish();
 }
 
@@ -189,48 +190,8 @@ void HttpStream::on_request_trailers() {
   info_.request_end = hcm_.worker().loop.now();
   request_timer_.disarm();
   if (local_reply_ || !request_begun_) return maybe_finish();
-  pass_request_trailers(0);
-}
-
-void HttpStream::pass_request_trailers(size_t from) {
-  for (size_t i = from; i < filters_.size(); ++i) {
-    if (i == request_stopped_) {
-      request_trailers_pending_ = true;
-      return;
-    }
-    const HttpFilterStatus status = filters_[i]->on_request_trailers(request_trailers_);
-    if (over_ || local_reply_) return;
-    if (status == HttpFilterStatus::kStop && i + 1 < filters_.size()) {
-      request_trailers_pending_ = request_trailers_seen_ = true;
-      return stop_request(i, nullptr);
-    }
-  }
+  chain_.pass_trailers(Way::kRequest);
   maybe_finish();
-}
-
-// Every filter sees every part of the message once: what the one that stopped has had goes on behind it, what came
-// later begins with it.
-void HttpStream::continue_request() {
-  if (over_ || request_stopped_ == kNotStopped) return;
-  const size_t at = request_stopped_;
-  request_stopped_ = kNotStopped;
-  const size_t seen_bytes = std::exchange(request_seen_, 0);
-  if (std::exchange(stop_paused_, false)) resume_request();
-  const bool head = request_heads_ == at + 1;
-  const bool headers_only = request_ended_ && held_request_.empty() && !request_trailers_pending_;
-  if (head) {
-    pass_request_headers(at + 1);
-    if (headers_only) return;
-  }
-  const auto running = [&] { return !over_ && !local_reply_; };
-  base::Buffer later(std::move(held_request_)), seen;
-  seen.move_from(later, seen_bytes);
-  const bool trailers = std::exchange(request_trailers_pending_, false);
-  if (running() && (!seen.empty() || headers_only)) {
-    pass_request_data(at + 1, seen, request_ended_ && !trailers && later.empty());
-  }
-  if (running() && !later.empty()) pass_request_data(at, later, request_ended_ && !trailers);
-  if (running() && trailers) pass_request_trailers(request_trailers_seen_ ? at + 1 : at);
 }
 
 void HttpStream::pause_request() {
@@ -254,30 +215,41 @@ void HttpStream::on_codec_error(unsigned status, std::string_view details) {
 void HttpStream::on_header_timeout() { refuse(408, "request header timeout", "request_header_timeout"); }
 
 void HttpStream::refuse(unsigned status, std::string_view body, std::string_view details) {
-  if (!begun_) {
-    stats().inc(hs::kDownstreamRqTotal);
-    stats().inc(hs::kRqTotal);
-    stats().gauge_add(hs::kDownstreamRqActive);
-    begun_ = true;
-  }
+  count_begin();
   request_ended_ = true;
   send_local_reply(status, body, details);
 }
 
+void HttpStream::refuse_large_request() {
+  stats().inc(hs::kDownstreamRqTooLarge);
+  send_local_reply(413, http::status_text(413), "request_payload_too_large");
+}
+
+void HttpStream::refuse_large_response() {
+  stats().inc(hs::kRsTooLarge);
+  send_local_reply(500, http::status_text(500), "response_payload_too_large");
+}
+
 void HttpStream::on_downstream_reset(ResponseFlag flag, std::string_view details) {
   if (over_) return;
+  count_begin();
   if (flag != ResponseFlag::kCount) info_.flags.set(flag);
   if (info_.response_code_details.empty() || !response_started_) info_.response_code_details = details;
   stats().inc(hs::kDownstreamRqRxReset);
   finish();
 }
 
-void HttpStream::on_downstream_above_high_watermark() {
-  for (auto& filter : filters_) filter->on_downstream_above_high_watermark();
+void HttpStream::on_downstream_above_high_watermark() { pause_response(); }
+void HttpStream::on_downstream_below_low_watermark() { resume_response(); }
+
+void HttpStream::pause_response() {
+  if (response_pauses_++ > 0 || !request_begun_) return;
+  chain_.for_each([](HttpFilter& filter) { filter.on_downstream_above_high_watermark(); });
 }
 
-void HttpStream::on_downstream_below_low_watermark() {
-  for (auto& filter : filters_) filter->on_downstream_below_low_watermark();
+void HttpStream::resume_response() {
+  if (response_pauses_ == 0 || --response_pauses_ > 0 || !request_begun_) return;
+  chain_.for_each([](HttpFilter& filter) { filter.on_downstream_below_low_watermark(); });
 }
 
 // ---- the response
@@ -290,22 +262,9 @@ void HttpStream::respond_informational(const http::HeaderMap& headers) {
 }
 
 void HttpStream::respond_headers(bool end_stream) {
-  if (over_) return;
+  if (over_ || local_reply_) return;
   touch();
-  pass_response_headers(filters_.size() - 1, end_stream);
-}
-
-void HttpStream::pass_response_headers(size_t from, bool end_stream) {
-  for (size_t i = from; i-- > 0;) {
-    const HttpFilterStatus status = filters_[i]->on_response_headers(response_headers_, end_stream);
-    if (over_) return;
-    if (status == HttpFilterStatus::kStop) {
-      response_stopped_ = i;
-      response_end_pending_ = end_stream;
-      return;
-    }
-  }
-  send_headers(end_stream);
+  chain_.pass_headers(Way::kResponse, end_stream);
 }
 
 void HttpStream::send_headers(bool end_stream) {
@@ -345,28 +304,12 @@ void HttpStream::count_response_code(unsigned code) {
 }
 
 void HttpStream::respond_data(base::Buffer& data, bool end_stream) {
-  if (over_) return data.clear();
+  if (over_ || local_reply_) return data.clear();
   touch();
-  pass_response_data(filters_.size() - 1, data, end_stream);
+  chain_.pass_data(Way::kResponse, data, end_stream);
 }
 
-void HttpStream::pass_response_data(size_t from, base::Buffer& data, bool end_stream) {
-  for (size_t i = from; i-- > 0;) {
-    if (i == response_stopped_) {
-      held_response_.move_from(data);
-      response_end_pending_ |= end_stream;
-      return;
-    }
-    const HttpFilterStatus status = filters_[i]->on_response_data(data, end_stream);
-    if (over_) return;
-    if (status == HttpFilterStatus::kStop && response_stopped_ == kNotStopped) {
-      response_stopped_ = i;
-      held_response_.move_from(data);
-      response_seen_ = held_response_.size();
-      response_end_pending_ = end_stream;
-      return;
-    }
-  }
+void HttpStream::send_data(base::Buffer& data, bool end_stream) {
   info_.bytes_sent += data.size();
   info_.last_downstream_tx = hcm_.worker().loop.now();
   if (end_stream) response_ended_ = true;
@@ -375,58 +318,46 @@ void HttpStream::pass_response_data(size_t from, base::Buffer& data, bool end_st
 }
 
 void HttpStream::respond_trailers() {
-  if (over_) return;
+  if (over_ || local_reply_) return;
   touch();
-  pass_response_trailers(filters_.size() - 1);
+  chain_.pass_trailers(Way::kResponse);
 }
 
-void HttpStream::pass_response_trailers(size_t from) {
-  for (size_t i = from; i-- > 0;) {
-    if (i == response_stopped_) {
-      response_trailers_pending_ = true;
-      return;
-    }
-    const HttpFilterStatus status = filters_[i]->on_response_trailers(response_trailers_);
-    if (over_) return;
-    if (status == HttpFilterStatus::kStop) {
-      response_stopped_ = i;
-      response_trailers_pending_ = response_trailers_seen_ = true;
-      return;
-    }
+void HttpStream::send_trailers() {
+  if (response_trailers_.size() == 0) {  // a filter took them all
+    base::Buffer nothing;
+    return send_data(nothing, true);
   }
   response_ended_ = true;
   codec_->encode_trailers(*this, response_trailers_);
   maybe_finish();
 }
 
-// See continue_request(); the head waits as long as the codec has not been given it.
-void HttpStream::continue_response() {
-  if (over_ || response_stopped_ == kNotStopped) return;
-  const size_t at = response_stopped_;
-  response_stopped_ = kNotStopped;
-  const bool end = std::exchange(response_end_pending_, false);
-  const bool trailers = std::exchange(response_trailers_pending_, false);
-  base::Buffer later(std::move(held_response_)), seen;
-  seen.move_from(later, std::exchange(response_seen_, 0));
-  const bool nothing_held = later.empty() && seen.empty();
-  if (!response_started_) {
-    pass_response_headers(at, end && nothing_held);
-    if (nothing_held && !trailers) return;
+bool HttpStream::is_grpc_request() const { return grpc_request_ || stream::is_grpc_request(&request_headers_); }
+
+// Trailers only, as gRPC calls it: a head that says it all.
+void HttpStream::grpc_reply_headers(unsigned code, std::string_view body, std::optional<int64_t> status) {
+  http::HeaderMap& headers = response_headers_;
+  headers.set_view(Header::kStatus, "200");
+  headers.set_view(Header::kContentType, "application/grpc");
+  headers.remove(Header::kContentLength);
+  if (!headers.has(Header::kGrpcStatus)) {
+    char digits[20];
+    const int64_t number = status.value_or(stream::grpc_status_of_http(static_cast<uint16_t>(code)));
+    const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
+    headers.set(Header::kGrpcStatus, {digits, static_cast<size_t>(end - digits)});
   }
-  if (!over_ && (!seen.empty() || (end && nothing_held))) pass_response_data(at, seen, end && later.empty());
-  if (!over_ && !later.empty()) pass_response_data(at + 1, later, end);
-  if (!over_ && trailers) pass_response_trailers(response_trailers_seen_ ? at : at + 1);
+  if (!body.empty() && !head_request_) headers.set(Header::kGrpcMessage, stream::grpc_message_encoded(body));
 }
 
 void HttpStream::send_local_reply(unsigned code, std::string_view body, std::string_view details, ExtraHeaders extra,
-                                  bool of_route) {
+                                  bool of_route, std::optional<int64_t> grpc_status) {
   if (over_) return;
   if (response_started_) return reset_response(details);
+  // No filter has seen the request, or one answers for the response in hand, or for an answer that it cannot take.
+  const bool direct = !request_begun_ || chain_.in_response() || local_reply_;
   local_reply_ = true;
-  response_stopped_ = kNotStopped;  // an answer that a filter holds is dropped
-  held_response_.clear();
-  response_seen_ = 0;
-  response_end_pending_ = response_trailers_pending_ = false;
+  chain_.drop_response();  // an answer that a filter holds
   info_.response_code_details = details;
   info_.response_code = static_cast<uint16_t>(code);
   response_headers_.clear();
@@ -439,26 +370,21 @@ void HttpStream::send_local_reply(unsigned code, std::string_view body, std::str
     response_headers_.add(name, value);
     typed |= name == "content-type";
   }
-  if (!body.empty()) {
+  const bool grpc = is_grpc_request();
+  if (grpc) {
+    grpc_reply_headers(code, body, grpc_status);
+  } else if (!body.empty()) {
     const auto length_end = fmt::format_to_n(digits, sizeof digits, "{}", body.size()).out;
     response_headers_.add(Header::kContentLength, {digits, static_cast<size_t>(length_end - digits)});
     if (!typed) response_headers_.add_view(Header::kContentType, "text/plain");
   }
   if (of_route) route::rewrite_response(*route_, nullptr, response_headers_, format_context());
-  const bool headers_only = body.empty() || head_request_;
-  if (request_begun_) {
-    respond_headers(headers_only);
-  } else {
-    send_headers(headers_only);  // no filter has seen the request
-  }
+  const bool headers_only = grpc || body.empty() || head_request_;
+  direct ? send_headers(headers_only) : chain_.pass_headers(Way::kResponse, headers_only);
   if (headers_only || over_) return;
   base::Buffer data;
   data.append(body);
-  if (request_begun_) return respond_data(data, true);
-  info_.bytes_sent += data.size();
-  response_ended_ = true;
-  codec_->encode_data(*this, data, true);
-  maybe_finish();
+  direct ? send_data(data, true) : chain_.pass_data(Way::kResponse, data, true);
 }
 
 void HttpStream::reset_response(std::string_view details) {
@@ -506,7 +432,8 @@ void HttpStream::on_max_duration() {
   stats().inc(hs::kDownstreamRqMaxDurationReached);
   info_.flags.set(ResponseFlag::kDurationTimeout);
   if (response_started_) return reset_response("max_duration_timeout");
-  send_local_reply(request_ended_ ? 504 : 408, "downstream duration timeout", "max_duration_timeout");
+  send_local_reply(request_ended_ ? 504 : 408, "downstream duration timeout", "max_duration_timeout", {}, false,
+                   stream::kGrpcDeadlineExceeded);
 }
 
 // ---- the end
@@ -531,11 +458,11 @@ void HttpStream::finish() {
   }
   if (response_ended_ && !request_ended_) stats().inc(hs::kDownstreamRqResponseBeforeRqComplete);
   if (request_begun_) {
-    for (auto& filter : filters_) filter->on_stream_complete();
+    chain_.for_each([](HttpFilter& filter) { filter.on_stream_complete(); });
   }
   if (begun_) write_access_logs();
   if (request_begun_) {
-    for (auto& filter : filters_) filter->end();
+    chain_.for_each([](HttpFilter& filter) { filter.end(); });
   }
   codec_->on_stream_over(*this);
 }

@@ -9,11 +9,13 @@
 // Thread: the worker's. After any call into the stream, check over() before touching it on.
 #pragma once
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "filter/filter_chain.h"
 #include "filter/hcm_options.h"
 #include "filter/http_filter.h"
 #include "filter/network_filter.h"
@@ -65,7 +67,7 @@ class HttpStream {
   // The codec refuses the request: answer and be done. Headers may be absent.
   void on_codec_error(unsigned status, std::string_view details);
   void on_header_timeout();
-  // The client went away.
+  // The client went away, or its codec gave it up.
   void on_downstream_reset(stream::ResponseFlag flag, std::string_view details);
   void on_downstream_above_high_watermark();
   void on_downstream_below_low_watermark();
@@ -86,19 +88,35 @@ class HttpStream {
   bool over() const { return over_; }
   bool head_request() const { return head_request_; }
   bool upgrade_requested() const { return upgrade_requested_; }
+  bool local_reply() const { return local_reply_; }
   stream::FormatContext format_context();
+  // What the route says for this filter; null: nothing. The most specific that there is.
+  const route::PerFilterConfig* route_config(const HttpFilter& filter);
+  // How much of a body may be collected, and waits before the sender is paused.
+  size_t buffer_limit_bytes();
 
-  void continue_request();
-  void continue_response();
+  // What the filter stopped or collected goes on behind it.
+  void continue_request(const HttpFilter& filter) { chain_.resume(Way::kRequest, filter); }
+  void continue_response(const HttpFilter& filter) { chain_.resume(Way::kResponse, filter); }
+  // What the filter collected so far, to be edited; only while it collects.
+  base::Buffer& collected_request(const HttpFilter& filter) { return chain_.collected(Way::kRequest, filter); }
+  base::Buffer& collected_response(const HttpFilter& filter) { return chain_.collected(Way::kResponse, filter); }
+  // Called from within a filter's call, for the filters behind it. A body for a message that ends with its head, or in
+  // front of the trailers of one that is about to end; trailers (in request_trailers() or response_trailers()) for a
+  // message that ends with the part in hand.
+  void add_request_body(base::Buffer& data) { chain_.add_body(Way::kRequest, data); }
+  void add_response_body(base::Buffer& data) { chain_.add_body(Way::kResponse, data); }
+  void add_response_trailers() { chain_.add_trailers(Way::kResponse); }
   // The response; the router fills response_headers() first. Passes the filters on its way.
   void respond_informational(const http::HeaderMap& headers);
   void respond_headers(bool end_stream);
   void respond_data(base::Buffer& data, bool end_stream);
   void respond_trailers();
-  // An answer of our own. Before headers were sent; else the response is reset. of_route: it is the route's action, and
-  // the route's response header edits apply.
+  // An answer of our own. Before headers were sent; else the response is reset. To a gRPC request it is trailers only:
+  // 200 with a grpc-status (the one given, or what the code means) and the body as grpc-message. of_route: it is the
+  // route's action, and the route's response header edits apply.
   void send_local_reply(unsigned code, std::string_view body, std::string_view details,
-                        ExtraHeaders extra = {}, bool of_route = false);
+                        ExtraHeaders extra = {}, bool of_route = false, std::optional<int64_t> grpc_status = {});
   // The response cannot be completed.
   void reset_response(std::string_view details);
   // Back-pressure on the client; nested.
@@ -111,18 +129,23 @@ class HttpStream {
 
  private:
   friend class HcmWorker;
-  static constexpr size_t kNotStopped = static_cast<size_t>(-1);
+  friend class FilterChain;
 
+  void count_begin();
   bool prepare_request();
-  void pass_request_headers(size_t from);
-  void pass_request_data(size_t from, base::Buffer& data, bool end_stream);
-  void pass_request_trailers(size_t from);
-  void pass_response_headers(size_t from, bool end_stream);
-  void pass_response_data(size_t from, base::Buffer& data, bool end_stream);
-  void pass_response_trailers(size_t from);
-  void stop_request(size_t at, base::Buffer* seen);
+  uint64_t skipped_filters();
   void refuse(unsigned status, std::string_view body, std::string_view details);
+  void refuse_large_request();
+  void refuse_large_response();
+  // Back-pressure on what produces the response; nested.
+  void pause_response();
+  void resume_response();
+  bool is_grpc_request() const;
+  void grpc_reply_headers(unsigned code, std::string_view body, std::optional<int64_t> status);
+  // Past the filters, to the codec.
   void send_headers(bool end_stream);
+  void send_data(base::Buffer& data, bool end_stream);
+  void send_trailers();
   void finish_response_headers();
   void touch() { if (idle_timeout_.count() > 0) idle_.arm(idle_timeout_); }
   void on_idle();
@@ -135,31 +158,22 @@ class HttpStream {
 
   HcmWorker& hcm_;
   StreamCodec* codec_ = nullptr;
-  std::vector<std::unique_ptr<HttpFilter>> filters_;
+  FilterChain chain_;
   http::HeaderMap request_headers_, request_trailers_, response_headers_, response_trailers_;
   stream::StreamInfo info_;
   net::Address trusted_address_;
   const route::Route* route_ = nullptr;
   uint64_t random_ = 0;
-  // What waits at a filter that said kStop; the first seen bytes it has had already.
-  base::Buffer held_request_, held_response_;
-  size_t request_seen_ = 0, response_seen_ = 0;
-  size_t request_stopped_ = kNotStopped;   // the filter that holds the request
-  size_t response_stopped_ = kNotStopped;
-  size_t request_heads_ = 0;               // filters that were given the request's head
   base::milliseconds idle_timeout_{0};
-  uint16_t request_pauses_ = 0;
+  uint16_t request_pauses_ = 0, response_pauses_ = 0;
   bool begun_ = false;
   bool route_known_ = false;
   bool request_begun_ = false;       // headers were accepted and are being passed on
   bool request_ended_ = false;
-  bool request_trailers_pending_ = false, request_trailers_seen_ = false;
-  bool stop_paused_ = false;         // the filter that holds the request has paused the client
   bool response_started_ = false;    // headers were given to the codec
   bool response_ended_ = false;
-  bool response_end_pending_ = false;
-  bool response_trailers_pending_ = false, response_trailers_seen_ = false;
   bool local_reply_ = false;
+  bool grpc_request_ = false;        // as the client sent it; filters may make it one, or something else
   bool head_request_ = false;
   bool upgrade_requested_ = false;
   bool over_ = false;

@@ -390,6 +390,8 @@ int Http2Callbacks::on_frame_not_sent(nghttp2_session* session, const nghttp2_fr
   if (frame->hd.type != NGHTTP2_HEADERS || error == NGHTTP2_ERR_STREAM_CLOSING || error == NGHTTP2_ERR_STREAM_CLOSED) {
     return kContinue;
   }
+  // A request that was not begun: nghttp2 closes it, and the peer has never heard of the stream.
+  if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) return kContinue;
   if (stream_of(session, frame->hd.stream_id) == nullptr) return kContinue;
   nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_INTERNAL_ERROR);
   return kContinue;

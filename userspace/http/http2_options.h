@@ -16,7 +16,6 @@ struct Http2Options {
   uint32_t initial_connection_window_bytes = 24 << 20;
   bool allow_connect = false;                     // extended CONNECT, RFC 8441
   bool stream_error_on_invalid_http_message = false;  // otherwise a malformed message ends the connection
-  bool huffman = true;
 
   // Floods: more than this ends the connection.
   uint32_t max_outbound_frames = 10'000;          // frames made and not sent

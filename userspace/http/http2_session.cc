@@ -106,6 +106,13 @@ base::Result<void> Http2Session::feed(base::Buffer& in) {
     in.clear();
     return failed_ ? fail(fail_code_, details_) : base::Result<void>();
   }
+  busy_ = true;
+  const base::Result<void> done = feed_slices(in);
+  busy_ = false;
+  return done;
+}
+
+base::Result<void> Http2Session::feed_slices(base::Buffer& in) {
   for (size_t i = 0; i < in.slice_count(); ++i) {
     const base::Slice& slice = in.slice(i);
     feeding_slice_ = &slice;
@@ -156,8 +163,8 @@ base::Result<void> Http2Session::fail(Http2Code code, std::string_view details) 
     details_ = details;
     nghttp2_session_terminate_session(session_, static_cast<uint32_t>(code));
   }
-  return base::Error{base::ErrorCode::kProtocol, role_ == Role::kServer ? base::Side::kDownstream : base::Side::kUpstream,
-                     0, std::string(details_)};
+  const base::Side side = role_ == Role::kServer ? base::Side::kDownstream : base::Side::kUpstream;
+  return base::Error{base::ErrorCode::kProtocol, side, 0, std::string(details_)};
 }
 
 bool Http2Session::count_empty_frame() {
@@ -277,11 +284,16 @@ void Http2Session::send_trailers(Http2Stream& stream, const HeaderMap& trailers)
   if (std::exchange(stream.deferred_, false)) nghttp2_session_resume_data(session_, stream.id_);
 }
 
+void Http2Session::abandon(Http2Stream& stream) {
+  if (stream.id_ == 0) return;
+  nghttp2_session_set_stream_user_data(session_, stream.id_, nullptr);
+  forget(stream);
+}
+
 void Http2Session::reset(Http2Stream& stream, Http2Code code) {
   if (stream.id_ == 0) return;
   const int32_t id = stream.id_;
-  nghttp2_session_set_stream_user_data(session_, id, nullptr);
-  forget(stream);
+  abandon(stream);
   nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, static_cast<uint32_t>(code));
 }
 
@@ -324,6 +336,7 @@ void Http2Session::ping(uint64_t opaque) {
 
 void Http2Session::drain(base::Buffer& out, size_t limit_bytes) {
   const size_t before = out.size();
+  busy_ = true;
   draining_ = &out;
   drain_limit_ = limit_bytes;
   drain_frames_ = drain_control_ = 0;
@@ -338,6 +351,7 @@ void Http2Session::drain(base::Buffer& out, size_t limit_bytes) {
     out.append(bytes, static_cast<size_t>(n));
   }
   draining_ = nullptr;
+  busy_ = false;
   drained_ += out.size() - before;
   if (drain_frames_ > 0) {
     buffered_frames_ += drain_frames_;

@@ -143,6 +143,8 @@ class Http2Session {
   // feed() failed or a fatal GOAWAY was made; details(): Envoy's response code detail.
   bool failed() const { return failed_; }
   std::string_view details() const { return details_; }
+  // It is in feed() or drain(), as its handler's calls are.
+  bool busy() const { return busy_; }
   // No event comes any more, also from a feed() that is running.
   void stop() { stopped_ = true; }
 
@@ -159,6 +161,8 @@ class Http2Session {
   void send_trailers(Http2Stream& stream, const HeaderMap& trailers);
   // The session forgets the stream at once: no event for it comes any more. Pending data is dropped.
   void reset(Http2Stream& stream, Http2Code code);
+  // As reset(), but says nothing to the peer: the connection ends anyway.
+  void abandon(Http2Stream& stream);
   // Server: the response needs no more of the request; RST_STREAM(NO_ERROR) follows its end (RFC 9113 section 8.1).
   void reset_when_sent(Http2Stream& stream);
   void consume(Http2Stream& stream, size_t bytes);
@@ -183,6 +187,7 @@ class Http2Session {
     uint32_t frames, control_frames;
   };
 
+  base::Result<void> feed_slices(base::Buffer& in);
   void submit_settings(const Http2Options& o);
   void deliver(Http2Stream& stream, bool end_stream);
   void deliver_pending();
@@ -202,7 +207,7 @@ class Http2Session {
   stats::StatShard stats_;
   Http2Handler& handler_;
   nghttp2_session* session_ = nullptr;
-  bool failed_ = false, stopped_ = false;
+  bool failed_ = false, stopped_ = false, busy_ = false;
   std::string_view details_;
   Http2Code fail_code_ = Http2Code::kProtocolError;
   base::List<Http2Stream, Http2Stream> pending_;  // streams with data that was not reported yet

@@ -1,5 +1,5 @@
-// A switch of protocols (WebSocket) as HTTP/1 and as HTTP/2 say it (RFC 8441): GET with Upgrade and 101, or CONNECT with
-// :protocol and 200. Inside, Millrace has it as HTTP/1 does, whatever the two connections speak. Pure functions on
+// A switch of protocols (WebSocket) as HTTP/1 and as HTTP/2 say it (RFC 8441): GET with Upgrade and 101, or CONNECT
+// with :protocol and 200. Inside, Millrace has it as HTTP/1 does, whatever the two connections speak. Pure functions on
 // header maps.
 #pragma once
 #include "http/header_map.h"

@@ -5,6 +5,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -138,6 +139,22 @@ struct RetryPolicy {
   std::optional<RateLimitedRetryBackOff> rate_limited_retry_back_off{};
 };
 
+// ---- what filters of the connection manager are to do differently here
+
+// What it says, only the filter knows.
+class PerFilterConfig {
+ public:
+  virtual ~PerFilterConfig() = default;
+};
+
+// An item of typed_per_filter_config. The level nearest to the route decides: weighted cluster, route, virtual host,
+// route configuration.
+struct FilterOverrideOptions {
+  std::string filter{};  // its name in http_filters
+  std::shared_ptr<const PerFilterConfig> config{};  // null: that of the next level
+  bool disabled = false;
+};
+
 // ---- actions
 
 struct RegexRewrite {
@@ -151,6 +168,7 @@ struct WeightedCluster {
   uint32_t weight = 0;
   HeaderMutations mutations{};
   std::string host_rewrite_literal{};
+  std::vector<FilterOverrideOptions> filter_overrides{};
 };
 
 struct UpgradeConfig {
@@ -187,6 +205,8 @@ struct RouteAction {
   std::optional<milliseconds> max_stream_duration{};  // unset: the connection manager's
   std::optional<milliseconds> grpc_timeout_header_max{};     // max_stream_duration.grpc_timeout_header_max
   std::optional<milliseconds> grpc_timeout_header_offset{};  // max_stream_duration.grpc_timeout_header_offset
+  std::optional<milliseconds> max_grpc_timeout{};            // the old fields, which change `timeout` for gRPC
+  std::optional<milliseconds> grpc_timeout_offset{};
   std::optional<RetryPolicy> retry_policy{};          // unset: the virtual host's
   Priority priority = Priority::kDefault;
   std::vector<UpgradeConfig> upgrade_configs{};
@@ -223,6 +243,7 @@ struct RouteOptions {
   std::string stat_prefix{};
   std::optional<uint32_t> per_request_buffer_limit_bytes{};
   std::string decorator_operation{};
+  std::vector<FilterOverrideOptions> filter_overrides{};
 };
 
 enum class RequireTls : uint8_t { kNone, kExternalOnly, kAll };
@@ -238,6 +259,7 @@ struct VirtualHostOptions {
   bool include_request_attempt_count = false;
   bool include_attempt_count_in_response = false;
   bool include_is_timeout_retry_header = false;
+  std::vector<FilterOverrideOptions> filter_overrides{};
 };
 
 struct RouteTableOptions {
@@ -249,6 +271,8 @@ struct RouteTableOptions {
   uint32_t max_direct_response_body_size_bytes = 4096;
   bool ignore_port_in_host_matching = false;
   bool ignore_path_parameters_in_path_matching = false;
+  std::vector<std::string> filters{};  // names of the connection manager's http_filters, in their order
+  std::vector<FilterOverrideOptions> filter_overrides{};
 };
 
 }  // namespace millrace::route

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 
 #include "route/table.h"
 #include "route/text.h"
+#include "stream/grpc_status.h"
 
 namespace millrace::route {
 namespace {
@@ -82,6 +84,34 @@ std::optional<milliseconds> grpc_timeout(std::string_view text) {
     case 'n': return std::chrono::ceil<milliseconds>(std::chrono::nanoseconds(count));
     default: return std::nullopt;
   }
+}
+
+// The largest unit that loses nothing and fits into 8 digits.
+std::string_view format_grpc_timeout(milliseconds timeout, std::array<char, 12>& text) {
+  constexpr int64_t kMax = 99'999'999;
+  int64_t count = timeout.count();
+  char unit = 'm';
+  if (count > kMax) {
+    count /= 1000;
+    unit = 'S';
+  }
+  if (count > kMax) {
+    count = std::min<int64_t>(count / 3600, kMax);
+    unit = 'H';
+  }
+  char* end = std::to_chars(text.data(), text.data() + text.size(), count).ptr;
+  *end++ = unit;
+  return {text.data(), static_cast<size_t>(end - text.data())};
+}
+
+// route.max_grpc_timeout: what the client asks for in grpc-timeout, up to that; 0: no limit.
+milliseconds capped_grpc_timeout(const RouteAction& action, const HeaderMap& request) {
+  milliseconds timeout = grpc_timeout(request.get(Header::kGrpcTimeout)).value_or(milliseconds(0));
+  const milliseconds offset = action.grpc_timeout_offset.value_or(milliseconds(0));
+  if (offset < timeout) timeout -= offset;
+  const milliseconds max = *action.max_grpc_timeout;
+  if (max != milliseconds(0) && (timeout == milliseconds(0) || timeout > max)) timeout = max;
+  return timeout;
 }
 
 }  // namespace
@@ -206,6 +236,9 @@ RetryVerdict RetryState::on_reset(ResetReason reason, bool request_started, base
 Timeouts request_timeouts(const Route& route, HeaderMap& request, bool set_expected, bool respect_expected) {
   const RetryPolicy& policy = route.retry_policy->options();
   Timeouts out{route.timeout, policy.per_try_timeout, policy.per_try_idle_timeout};
+  const RouteAction& action = route.options->route;
+  const bool cap_grpc = action.max_grpc_timeout && !limits_streams(action) && stream::is_grpc_request(&request);
+  if (cap_grpc) out.global = capped_grpc_timeout(action, request);
   if (respect_expected && request.has(Header::kEnvoyExpectedRequestTimeout)) {
     const auto number = parse_whole<uint32_t>(request.get(Header::kEnvoyExpectedRequestTimeout));
     if (number) out.global = milliseconds(*number);
@@ -225,6 +258,10 @@ Timeouts request_timeouts(const Route& route, HeaderMap& request, bool set_expec
     char text[24];
     const auto end = std::to_chars(text, text + sizeof(text), expected.count()).ptr;
     request.set(Header::kEnvoyExpectedRequestTimeout, std::string_view(text, static_cast<size_t>(end - text)));
+  }
+  if (cap_grpc && expected > milliseconds(0)) {
+    std::array<char, 12> text;
+    request.set(Header::kGrpcTimeout, format_grpc_timeout(expected, text));
   }
   return out;
 }

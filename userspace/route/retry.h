@@ -95,6 +95,10 @@ struct Timeouts {
 // earlier Envoy said there is the timeout.
 Timeouts request_timeouts(const Route& route, http::HeaderMap& request, bool set_expected = true,
                           bool respect_expected = false);
+// Whoever sets max_stream_duration has left route.timeout and max_grpc_timeout behind, as in Envoy.
+inline bool limits_streams(const RouteAction& action) {
+  return action.max_stream_duration || action.grpc_timeout_header_max || action.grpc_timeout_header_offset;
+}
 // max_stream_duration of the route for this request, with grpc-timeout; nothing: the connection manager's.
 std::optional<milliseconds> stream_duration_limit(const Route& route, const http::HeaderMap& request);
 

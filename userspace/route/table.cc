@@ -4,16 +4,12 @@
 #include <cstring>
 
 #include "route/text.h"
+#include "stream/grpc_status.h"
 
 namespace millrace::route {
 namespace {
 
 using http::Header;
-
-bool is_grpc(std::string_view content_type) {
-  constexpr std::string_view kGrpc = "application/grpc";
-  return content_type.starts_with(kGrpc) && (content_type.size() == kGrpc.size() || content_type[kGrpc.size()] == '+');
-}
 
 // Where the query or fragment begins; the size when there is neither.
 size_t path_end(std::string_view path) {
@@ -27,7 +23,7 @@ size_t path_end(std::string_view path) {
 
 bool conditions_hold(const Route& route, const MatchInput& input, std::string_view query) {
   const RouteMatch& match = route.options->match;
-  if (match.grpc && !is_grpc(input.headers.get(Header::kContentType))) return false;
+  if (match.grpc && !stream::is_grpc_request(&input.headers)) return false;
   if (match.runtime_fraction &&
       input.random % match.runtime_fraction->denominator >= match.runtime_fraction->numerator) {
     return false;
@@ -96,6 +92,12 @@ ClusterChoice Route::choose_cluster(const http::HeaderMap& request, uint64_t ran
                                        [](uint64_t v, const WeightedChoice& c) { return v < c.end; });
   if (!choice->name.empty()) return {choice->name, choice->cluster_id, &*choice};
   return {request.get(choice->options->cluster_header), kUnlistedCluster, &*choice};
+}
+
+const FilterOverrides& Route::filter_overrides(const http::HeaderMap& request, uint64_t random) const {
+  if (!weighted_filter_overrides) return own_filter_overrides;
+  const WeightedChoice* chosen = choose_cluster(request, random).weighted;
+  return chosen->filter_overrides.empty() ? own_filter_overrides : chosen->filter_overrides;
 }
 
 const UpgradeConfig* Route::upgrade(std::string_view type) const {

@@ -36,6 +36,14 @@ struct CompiledRewrite {
   std::string substitution;
 };
 
+// What a route says for one filter of the connection manager.
+struct FilterOverride {
+  const PerFilterConfig* config = nullptr;
+  bool said = false;      // whether the filter is disabled; else it is as in http_filters
+  bool disabled = false;
+};
+using FilterOverrides = std::vector<FilterOverride>;  // by RouteTableOptions::filters; empty: nothing is said
+
 // One entry of weighted_clusters.
 struct WeightedChoice {
   std::string_view name;                // empty: take cluster_header
@@ -44,6 +52,7 @@ struct WeightedChoice {
   uint64_t end = 0;                     // sum of the weights up to and with this one
   HeaderEdits request_edits;
   HeaderEdits response_edits;
+  FilterOverrides filter_overrides;     // the route's included
 };
 
 struct ClusterChoice {
@@ -67,6 +76,8 @@ struct Route {
   milliseconds timeout{15'000};                       // 0: none
   // random decides between weighted clusters: one value per request, the same at every call.
   ClusterChoice choose_cluster(const http::HeaderMap& request, uint64_t random) const;
+  // Those of the weighted cluster, when the request goes to one: as choose_cluster().
+  const FilterOverrides& filter_overrides(const http::HeaderMap& request, uint64_t random) const;
   // nullptr: the route says nothing of that upgrade type.
   const UpgradeConfig* upgrade(std::string_view type) const;
 
@@ -79,6 +90,8 @@ struct Route {
   std::vector<HeaderMatcher> headers;
   std::vector<QueryParameterMatcher> query_parameters;
   bool has_conditions = false;                              // anything beyond the path
+  FilterOverrides own_filter_overrides;                     // the virtual host's included
+  bool weighted_filter_overrides = false;
   std::unique_ptr<const CompiledRetryPolicy> own_retry_policy;
 };
 
@@ -116,6 +129,8 @@ class RouteTable {
   // The distinct cluster names the routes mention, by id.
   const std::vector<std::string>& clusters() const { return clusters_; }
   const std::vector<std::unique_ptr<VirtualHost>>& virtual_hosts() const { return virtual_hosts_; }
+  // Whether any route says anything for a filter.
+  bool per_filter() const { return per_filter_; }
   const HeaderEdits& request_edits() const { return request_edits_; }
   const HeaderEdits& response_edits() const { return response_edits_; }
 
@@ -131,6 +146,7 @@ class RouteTable {
   HostIndex hosts_;
   HeaderEdits request_edits_;
   HeaderEdits response_edits_;
+  bool per_filter_ = false;
 };
 
 }  // namespace millrace::route

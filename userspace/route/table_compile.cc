@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <initializer_list>
 #include <unordered_map>
 
 #include "route/table.h"
@@ -136,6 +137,8 @@ class TableCompiler {
     if (auto ok = compile_match(route, options.match, host); !ok) return beneath("match", ok.error());
     if (auto ok = compile_edits(options.mutations, route.request_edits, route.response_edits); !ok) return ok;
     route.retry_policy = &host.retry_policy;
+    route.own_filter_overrides =
+        overrides({&table_.options_.filter_overrides, &host.options->filter_overrides, &options.filter_overrides});
     switch (options.action) {
       case ActionKind::kRoute:
         if (auto ok = compile_action(route, options); !ok) return beneath("route", ok.error());
@@ -209,10 +212,7 @@ class TableCompiler {
       route.own_retry_policy = std::make_unique<const CompiledRetryPolicy>(*std::move(policy));
       route.retry_policy = route.own_retry_policy.get();
     }
-    // Whoever sets max_stream_duration has left route.timeout behind, as in Envoy.
-    const bool limits_stream =
-        action.max_stream_duration || action.grpc_timeout_header_max || action.grpc_timeout_header_offset;
-    route.timeout = limits_stream ? milliseconds(0) : action.timeout.value_or(milliseconds(15'000));
+    route.timeout = limits_streams(action) ? milliseconds(0) : action.timeout.value_or(milliseconds(15'000));
     return {};
   }
 
@@ -245,6 +245,12 @@ class TableCompiler {
       if (auto ok = compile_edits(options.mutations, choice.request_edits, choice.response_edits); !ok) {
         return beneath(field, ok.error());
       }
+      if (!options.filter_overrides.empty()) {
+        choice.filter_overrides =
+            overrides({&table_.options_.filter_overrides, &route.virtual_host->options->filter_overrides,
+                       &route.options->filter_overrides, &options.filter_overrides});
+        route.weighted_filter_overrides |= !choice.filter_overrides.empty();
+      }
       route.weighted.push_back(std::move(choice));
     }
     if (sum == 0) return invalid("weighted_clusters: the weights add up to 0");
@@ -255,6 +261,24 @@ class TableCompiler {
                                  action.total_weight));
     }
     return {};
+  }
+
+  // Levels from the least specific one on.
+  FilterOverrides overrides(std::initializer_list<const std::vector<FilterOverrideOptions>*> levels) {
+    FilterOverrides out;
+    for (const std::vector<FilterOverrideOptions>* level : levels) {
+      for (const FilterOverrideOptions& one : *level) {
+        for (size_t i = 0; i < table_.options_.filters.size(); ++i) {
+          if (table_.options_.filters[i] != one.filter) continue;
+          out.resize(table_.options_.filters.size());
+          if (one.config != nullptr) out[i].config = one.config.get();
+          out[i].said = true;
+          out[i].disabled = one.disabled;
+          table_.per_filter_ = true;
+        }
+      }
+    }
+    return out;
   }
 
   uint32_t cluster_id(const std::string& name) {

@@ -214,7 +214,7 @@ void HttpRouter::start_attempt() {
     headers.set_view(Header::kEnvoyIsTimeoutRetry, timed_out_ ? "true" : "false");
   }
   timed_out_ = false;
-  HttpPool* pool = cluster_->http_pool(*host_, priority());
+  HttpPool* pool = cluster_->http_pool(*host_, priority(), info.protocol);
   state_ = State::kWaiting;
   info.upstream.connect_start = worker_.loop.now();
   // What lies idle below a connection that was stale has lain there for longer.

@@ -17,6 +17,8 @@ ResponseFlag flag_of(ResetReason reason) {
     case ResetReason::kRemoteConnectionFailure:
     case ResetReason::kConnectionTimeout: return ResponseFlag::kUpstreamConnectionFailure;
     case ResetReason::kConnectionTermination: return ResponseFlag::kUpstreamConnectionTermination;
+    case ResetReason::kRemoteReset:
+    case ResetReason::kRemoteRefusedStream: return ResponseFlag::kUpstreamRemoteReset;
     case ResetReason::kProtocolError: return ResponseFlag::kUpstreamProtocolError;
     case ResetReason::kOverflow: return ResponseFlag::kUpstreamOverflow;
     case ResetReason::kLocalReset: return ResponseFlag::kLocalReset;
@@ -38,6 +40,8 @@ route::ResetReason route_reason(ResetReason reason) {
     case ResetReason::kRemoteConnectionFailure:
     case ResetReason::kConnectionTimeout: return route::ResetReason::kConnectionFailure;
     case ResetReason::kConnectionTermination: return route::ResetReason::kConnectionTermination;
+    case ResetReason::kRemoteReset: return route::ResetReason::kRemoteReset;
+    case ResetReason::kRemoteRefusedStream: return route::ResetReason::kRemoteRefusedStream;
     case ResetReason::kProtocolError: return route::ResetReason::kProtocolError;
     case ResetReason::kOverflow: return route::ResetReason::kOverflow;
     case ResetReason::kLocalReset: return route::ResetReason::kLocalReset;

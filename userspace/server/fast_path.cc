@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "net/network_namespace.h"
 #include "server/privileges.h"
 #include "stats/names.h"
 #include "upstream/host_sources.h"
@@ -109,7 +110,8 @@ Result<void> FastPath::begin(const std::vector<std::unique_ptr<SharedListener>>&
     if (!original) return original.error();
     original_dst_ = std::move(*original);
   }
-  if (Result<void> done = steer_sockets(listeners, sockets); !done.ok()) return done;
+  if (Result<void> done = steer_inbound(listeners, sockets); !done.ok()) return done;
+  if (Result<void> done = steer_workers(listeners, sockets); !done.ok()) return done;
   // The map comes with the first program; a configuration may ask for none (workers of which there is one).
   if (auto counters = fastpath::Counters::open(steering_->pins())) {
     counters_ = std::move(*counters);
@@ -138,21 +140,35 @@ Result<void> FastPath::begin(const std::vector<std::unique_ptr<SharedListener>>&
   return steering_->services()->remove_unclaimed();
 }
 
-Result<void> FastPath::steer_sockets(const std::vector<std::unique_ptr<SharedListener>>& listeners,
+Result<void> FastPath::steer_inbound(const std::vector<std::unique_ptr<SharedListener>>& listeners,
                                      const ListenerSockets& sockets) {
-  // One socket of a listener stands for all its workers' sockets.
-  std::vector<int> inbound;
-  for (const std::string& name : snapshot_.fast_path->inbound_listeners) {
-    for (size_t l = 0; l < listeners.size(); ++l) {
-      if (listeners[l]->options->name != name) continue;
-      const std::vector<int>& own = sockets[l].front();
-      inbound.push_back(own.empty() ? -1 : own.front());
-      listeners[l]->steered = true;
-    }
-  }
+  const std::vector<std::string>& names = snapshot_.fast_path->inbound_listeners;
   for (size_t i = 0; i < snapshot_.fast_path->steering.inbound.size(); ++i) {
-    if (Result<void> done = steering_->attach_inbound(i, inbound); !done.ok()) return done;
+    const fastpath::InboundOptions& place = snapshot_.fast_path->steering.inbound[i];
+    Result<net::NetworkNamespace> netns = net::NetworkNamespace::open(place.netns);
+    if (!netns) return netns.error();
+    std::vector<int> given(names.size(), -1);
+    for (const fastpath::InboundRule& rule : place.rules) {
+      const auto wanted = std::find_if(listeners.begin(), listeners.end(), [&](const auto& listener) {
+        return listener->options->name == names[rule.socket];
+      });
+      if ((*wanted)->network_namespace != (netns->own() ? kOwnNamespace : netns->id())) {
+        return Error{base::ErrorCode::kInvalidArgument, base::Side::kInternal, 0,
+                     fmt::format("listener '{}' gets no connections of the network namespace '{}': it is in another",
+                                 names[rule.socket], netns->path())};
+      }
+      // One socket of a listener stands for all its workers' sockets.
+      const std::vector<int>& own = sockets[static_cast<size_t>(wanted - listeners.begin())].front();
+      given[rule.socket] = own.empty() ? -1 : own.front();
+      (*wanted)->steered = true;
+    }
+    if (Result<void> done = steering_->attach_inbound(i, given); !done.ok()) return done;
   }
+  return {};
+}
+
+Result<void> FastPath::steer_workers(const std::vector<std::unique_ptr<SharedListener>>& listeners,
+                                     const ListenerSockets& sockets) {
   if (!snapshot_.fast_path->worker_steering) return {};
   const std::vector<uint32_t> cpus = allowed_cpus();
   for (size_t l = 0; l < listeners.size(); ++l) {

@@ -25,8 +25,9 @@ namespace millrace::server {
 // Weights are scaled so that levels of priority share as they should.
 std::vector<fastpath::Endpoint> endpoints_of(const upstream::Cluster& cluster, int family);
 
-// Listening descriptors: [listener][worker][address].
-using ListenerSockets = std::vector<std::vector<std::vector<int>>>;
+// Listening descriptors: [worker][address], and [listener][worker][address].
+using SocketsByWorker = std::vector<std::vector<int>>;
+using ListenerSockets = std::vector<SocketsByWorker>;
 
 class FastPath {
  public:
@@ -63,7 +64,9 @@ class FastPath {
   };
   base::Result<void> begin(const std::vector<std::unique_ptr<SharedListener>>& listeners,
                            const ListenerSockets& sockets);
-  base::Result<void> steer_sockets(const std::vector<std::unique_ptr<SharedListener>>& listeners,
+  base::Result<void> steer_inbound(const std::vector<std::unique_ptr<SharedListener>>& listeners,
+                                   const ListenerSockets& sockets);
+  base::Result<void> steer_workers(const std::vector<std::unique_ptr<SharedListener>>& listeners,
                                    const ListenerSockets& sockets);
   void sync();
   void write(Service& service);

@@ -5,8 +5,12 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "base/log.h"
 #include "base/memory.h"
+#include "net/network_namespace.h"
 #include "net/socket.h"
 #include "stats/names.h"
 #include "stats/schema_cluster.h"
@@ -109,34 +113,13 @@ base::Result<void> Server::start() {
 base::Result<void> Server::bind_listener(const config::Listener& options) {
   auto listener = std::make_unique<SharedListener>();
   listener->options = &options;
-  std::vector<std::vector<int>> by_worker(options_.concurrency);
-  base::Result<void> outcome;
-  if (!options.bind_to_port) listener->bound = options.addresses;
-  for (const net::Address& wanted : options.addresses) {
-    if (!options.bind_to_port) break;
-    net::Address address = wanted;
-    int first = -1;
-    for (uint16_t w = 0; w < options_.concurrency && outcome.ok(); ++w) {
-      if (first >= 0 && (!options.socket.reuse_port || !address.is_ip())) {
-        by_worker[w].push_back(::dup(first));  // one queue for all workers
-        continue;
-      }
-      base::Result<int> fd = net::open_listen_socket(address, options.socket);
-      if (!fd.ok()) {
-        outcome = base::Error{fd.error().code, base::Side::kInternal, fd.error().os,
-                              fmt::format("listener '{}': {}", options.name, fd.error().what)};
-        break;
-      }
-      if (first < 0) {
-        first = *fd;
-        address = address.is_ip() ? net::bound_address(first) : address;
-        listener->bound.push_back(address);
-      }
-      by_worker[w].push_back(*fd);
-    }
-  }
+  SocketsByWorker by_worker(options_.concurrency);
+  base::Result<void> outcome = bind_inside(options, *listener, by_worker);
   fds_.push_back(std::move(by_worker));
-  if (!outcome.ok()) return outcome;
+  if (!outcome.ok()) {
+    return base::Error{outcome.error().code, base::Side::kInternal, outcome.error().os,
+                       fmt::format("listener '{}': {}", options.name, outcome.error().what)};
+  }
   const std::string stat_name = options.stat_prefix.empty() ? listener->bound[0].to_string() : options.stat_prefix;
   listener->stat_address = stats::sanitized(stat_name);
   for (const config::FilterChain& chain : options.filter_chains) {
@@ -149,6 +132,65 @@ base::Result<void> Server::bind_listener(const config::Listener& options) {
         store_.add_block(stats::listener_worker::kSchema, stats::listener_worker_name(stat_name, w)));
   }
   listeners_.push_back(std::move(listener));
+  return {};
+}
+
+base::Result<void> Server::bind_inside(const config::Listener& options, SharedListener& listener,
+                                       SocketsByWorker& sockets) {
+  std::optional<net::NetworkNamespace> place;
+  if (!options.network_namespace.empty()) {
+    base::Result<net::NetworkNamespace> opened = net::NetworkNamespace::open(options.network_namespace);
+    if (!opened.ok()) return opened.error();
+    if (!opened->own()) place = std::move(*opened);
+  } else if (!options.bind_to_port) {
+    listener.network_namespace = kAnyNamespace;
+  }
+  if (place) listener.network_namespace = place->id();
+  if (base::Result<void> free = addresses_are_free(options, listener.network_namespace); !free.ok()) return free;
+  if (!place) return open_sockets(options, listener, sockets);
+  base::Result<void> outcome;
+  const base::Result<void> entered = place->run([&] { outcome = open_sockets(options, listener, sockets); });
+  return entered.ok() ? outcome : entered;
+}
+
+// Two paths may lead to one namespace, which the configuration could not know; SO_REUSEPORT would let both listen.
+base::Result<void> Server::addresses_are_free(const config::Listener& options, uint64_t network_namespace) const {
+  for (const auto& other : listeners_) {
+    if (other->network_namespace != network_namespace) continue;
+    for (const net::Address& address : options.addresses) {
+      if (address.port() == 0 || std::find(other->bound.begin(), other->bound.end(), address) == other->bound.end()) {
+        continue;
+      }
+      return base::Error{base::ErrorCode::kAlreadyExists, base::Side::kInternal, 0,
+                         fmt::format("listener '{}' has the address {} already, by another path to its network "
+                                     "namespace", other->options->name, address.to_string())};
+    }
+  }
+  return {};
+}
+
+base::Result<void> Server::open_sockets(const config::Listener& options, SharedListener& listener,
+                                        SocketsByWorker& sockets) const {
+  if (!options.bind_to_port) listener.bound = options.addresses;
+  for (const net::Address& wanted : options.addresses) {
+    if (!options.bind_to_port) break;
+    net::Address address = wanted;
+    int first = -1;
+    for (uint16_t w = 0; w < options_.concurrency; ++w) {
+      if (first >= 0 && (!options.socket.reuse_port || !address.is_ip())) {
+        sockets[w].push_back(::dup(first));  // one queue for all workers
+        continue;
+      }
+      base::Result<int> fd = net::open_listen_socket(address, options.socket);
+      if (!fd.ok()) return fd.error();
+      if (first < 0) {
+        first = *fd;
+        address = address.is_ip() ? net::bound_address(first) : address;
+        listener.bound.push_back(address);
+      }
+      sockets[w].push_back(*fd);
+    }
+  }
   return {};
 }
 

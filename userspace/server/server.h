@@ -67,6 +67,12 @@ class Server {
 
  private:
   base::Result<void> bind_listener(const config::Listener& listener);
+  // The listener's network namespace is entered for it.
+  base::Result<void> bind_inside(const config::Listener& options, SharedListener& listener, SocketsByWorker& sockets);
+  base::Result<void> addresses_are_free(const config::Listener& options, uint64_t network_namespace) const;
+  // In the namespace of the calling thread.
+  base::Result<void> open_sockets(const config::Listener& options, SharedListener& listener,
+                                  SocketsByWorker& sockets) const;
   void set_membership();
   void on_signal(int signal);
   void on_flush();

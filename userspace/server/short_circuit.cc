@@ -50,7 +50,9 @@ std::vector<const upstream::Cluster*> clusters_of(const filter::NetworkFilterCon
   } else if (const auto* http = dynamic_cast<const filter::HcmConfig*>(&chain_end)) {
     for (const auto& filter : http->options().filters) {
       const auto* router = dynamic_cast<const router::HttpRouterConfig*>(filter.get());
-      if (router != nullptr) all.insert(all.end(), router->options().clusters.begin(), router->options().clusters.end());
+      if (router == nullptr) continue;
+      const auto& clusters = router->options().clusters;
+      all.insert(all.end(), clusters.begin(), clusters.end());
     }
   }
   std::erase(all, nullptr);
@@ -72,6 +74,10 @@ std::vector<net::Address> short_circuited(const config::FastPath::ShortCircuit& 
       if (chain.transport != nullptr) continue;  // what is on the wire is not the stream
       for (const upstream::Cluster* cluster : clusters_of(*chain.filter)) {
         for (const auto& host : cluster->hosts()) add(host->address());
+        // Where its connections go, nobody knows before they come: any address of this machine.
+        if (cluster->options().type == upstream::DiscoveryType::kOriginalDst) {
+          add(net::Address::parse_ip("0.0.0.0", 0).value());
+        }
       }
     }
   }

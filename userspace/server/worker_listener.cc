@@ -109,7 +109,7 @@ filter::ListenerFilterStatus WorkerListener::run_filters(net::Connection& connec
 void WorkerListener::on_inspected(std::unique_ptr<net::Connection> connection, bool may_hand_over) {
   if (may_hand_over && connection->local_address_restored()) {
     // What was accepted before the stop goes where it always went, though that listener has stopped as well.
-    WorkerListener* other = directory_.find(connection->local_address(), stopped_);
+    WorkerListener* other = directory_.find(connection->local_address(), shared_.network_namespace, stopped_);
     if (other != nullptr && other != this) {
       shared_.connections.fetch_sub(1, std::memory_order_relaxed);
       return other->take(std::move(connection));

@@ -19,6 +19,11 @@
 
 namespace millrace::server {
 
+// Of listeners without a socket that name no namespace: connections from any may be handed over to them.
+inline constexpr uint64_t kAnyNamespace = UINT64_MAX;
+// The daemon's. Others have their net::NetworkNamespace::id().
+inline constexpr uint64_t kOwnNamespace = 0;
+
 // What the workers share of a listener; made by the main thread, outlives them.
 struct SharedListener {
   const config::Listener* options = nullptr;
@@ -28,6 +33,7 @@ struct SharedListener {
   std::vector<stats::StatBlockPtr> worker_stats;  // by worker
   std::atomic<uint32_t> connections{0};
   std::vector<net::Address> bound;                // as /listeners shows them
+  uint64_t network_namespace = kOwnNamespace;     // whose addresses these are
   bool steered = false;  // the fast path gives it connections to other addresses; set before the workers start
 };
 

@@ -43,6 +43,18 @@ BlockName cluster_name(std::string_view cluster, std::string_view sub) {
   return name;
 }
 
+BlockName grpc_name(std::string_view cluster, std::string_view protocol, std::string_view service,
+                    std::string_view method) {
+  BlockName name = cluster_name(cluster, protocol);
+  if (service.empty()) return name;
+  std::string service_name = sanitized(service);
+  std::string method_name = sanitized(method);
+  name.prefix += dotted(service_name, "") + dotted(method_name, "");
+  name.tags.insert(name.tags.begin(), {"envoy.grpc_bridge_service", std::move(service_name)});
+  name.tags.insert(name.tags.begin(), {"envoy.grpc_bridge_method", std::move(method_name)});
+  return name;
+}
+
 BlockName http_name(std::string_view stat_prefix) {
   std::string name = sanitized(stat_prefix);
   return {dotted("http.", name), "http.", {{"envoy.http_conn_manager_prefix", std::move(name)}}};

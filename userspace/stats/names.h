@@ -12,6 +12,9 @@ namespace millrace::stats {
 
 BlockName cluster_name(std::string_view cluster);                        // cluster.<name>.
 BlockName cluster_name(std::string_view cluster, std::string_view sub);  // cluster.<name>.<sub>.
+// cluster.<name>.<protocol>.<service>.<method>.; without a service: cluster.<name>.<protocol>.
+BlockName grpc_name(std::string_view cluster, std::string_view protocol, std::string_view service,
+                    std::string_view method);
 BlockName http_name(std::string_view stat_prefix);                       // http.<stat_prefix>.
 BlockName http_name(std::string_view stat_prefix, std::string_view sub);
 // `address` is the listener's address ("127.0.0.1:10000") or its stat_prefix.

@@ -3,6 +3,8 @@
 // listener_http    listener.<address>.http.<stat_prefix>.
 // http1_codec      http1. downstream, cluster.<name>.http1. upstream
 // http2_codec      http2. downstream, cluster.<name>.http2. upstream
+// grpc             cluster.<name>.grpc.[<service>.<method>.], and grpc-web in place of grpc: of the filters grpc_stats
+//                  and grpc_web
 // virtual_cluster  vhost.<name>.vcluster.<name>. and vhost.<name>.route.<stat_prefix>.
 #pragma once
 #include "stats/schema.h"
@@ -131,6 +133,31 @@
   X(kOutboundControlFlood, "outbound_control_flood", kCounter, kNone) \
   X(kOutboundFlood, "outbound_flood", kCounter, kNone)
 
+#define MILLRACE_GRPC_STATS(X) \
+  X(kTotal, "total", kCounter, kNone, kOnceUsed) \
+  X(kSuccess, "success", kCounter, kNone, kOnceUsed) \
+  X(kFailure, "failure", kCounter, kNone, kOnceUsed) \
+  X(kRequestMessageCount, "request_message_count", kCounter, kNone, kOnceUsed) \
+  X(kResponseMessageCount, "response_message_count", kCounter, kNone, kOnceUsed) \
+  X(kUpstreamRqTime, "upstream_rq_time", kHistogram, kMilliseconds, kOnceUsed) \
+  X(kStatus0, "0", kCounter, kNone, kOnceUsed) \
+  X(kStatus1, "1", kCounter, kNone, kOnceUsed) \
+  X(kStatus2, "2", kCounter, kNone, kOnceUsed) \
+  X(kStatus3, "3", kCounter, kNone, kOnceUsed) \
+  X(kStatus4, "4", kCounter, kNone, kOnceUsed) \
+  X(kStatus5, "5", kCounter, kNone, kOnceUsed) \
+  X(kStatus6, "6", kCounter, kNone, kOnceUsed) \
+  X(kStatus7, "7", kCounter, kNone, kOnceUsed) \
+  X(kStatus8, "8", kCounter, kNone, kOnceUsed) \
+  X(kStatus9, "9", kCounter, kNone, kOnceUsed) \
+  X(kStatus10, "10", kCounter, kNone, kOnceUsed) \
+  X(kStatus11, "11", kCounter, kNone, kOnceUsed) \
+  X(kStatus12, "12", kCounter, kNone, kOnceUsed) \
+  X(kStatus13, "13", kCounter, kNone, kOnceUsed) \
+  X(kStatus14, "14", kCounter, kNone, kOnceUsed) \
+  X(kStatus15, "15", kCounter, kNone, kOnceUsed) \
+  X(kStatus16, "16", kCounter, kNone, kOnceUsed)
+
 #define MILLRACE_VIRTUAL_CLUSTER_STATS(X) \
   X(kUpstreamRqTotal, "upstream_rq_total", kCounter, kNone) \
   X(kUpstreamRqCompleted, "upstream_rq_completed", kCounter, kNone, kOnceUsed) \
@@ -159,6 +186,9 @@ MILLRACE_STAT_SCHEMA("http1_codec", MILLRACE_HTTP1_CODEC_STATS)
 }
 namespace millrace::stats::http2_codec {
 MILLRACE_STAT_SCHEMA("http2_codec", MILLRACE_HTTP2_CODEC_STATS)
+}
+namespace millrace::stats::grpc {
+MILLRACE_STAT_SCHEMA("grpc", MILLRACE_GRPC_STATS)
 }
 namespace millrace::stats::virtual_cluster {
 MILLRACE_STAT_SCHEMA("virtual_cluster", MILLRACE_VIRTUAL_CLUSTER_STATS)

@@ -35,7 +35,15 @@ std::optional<int64_t> from_map(const http::HeaderMap* map) {
   return status;
 }
 
-int64_t from_http(uint16_t response_code) {
+int hex(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  const char lower = static_cast<char>(c | 0x20);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+}  // namespace
+
+int64_t grpc_status_of_http(uint16_t response_code) {
   switch (response_code) {
     case 400: return 13;
     case 401: return 16;
@@ -49,7 +57,38 @@ int64_t from_http(uint16_t response_code) {
   }
 }
 
-}  // namespace
+uint16_t http_status_of_grpc(int64_t status) {
+  constexpr uint16_t kStatuses[] = {200, 499, 500, 400, 504, 404, 409, 403, 429,
+                                    400, 409, 400, 501, 500, 503, 500, 401};
+  static_assert(sizeof kStatuses / sizeof kStatuses[0] == kNameCount);
+  return status >= 0 && status < kNameCount ? kStatuses[status] : 500;
+}
+
+std::string grpc_message_encoded(std::string_view text) {
+  constexpr char kHex[] = "0123456789ABCDEF";
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    if (c >= ' ' && c <= '~' && c != '%') {
+      out += c;
+    } else {
+      const auto byte = static_cast<uint8_t>(c);
+      out += {'%', kHex[byte >> 4], kHex[byte & 15]};
+    }
+  }
+  return out;
+}
+
+std::string grpc_message_decoded(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool escape = text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0;
+    out += escape ? static_cast<char>(hex(text[i + 1]) << 4 | hex(text[i + 2])) : text[i];
+    if (escape) i += 2;
+  }
+  return out;
+}
 
 bool is_grpc_request(const http::HeaderMap* request_headers) {
   if (request_headers == nullptr) return false;
@@ -63,7 +102,7 @@ std::optional<int64_t> grpc_status(const http::HeaderMap* trailers, const http::
   if (const auto status = from_map(trailers)) return status;
   if (const auto status = from_map(headers)) return status;
   if (response_code == 0) return std::nullopt;
-  return from_http(response_code);
+  return grpc_status_of_http(response_code);
 }
 
 std::string_view grpc_camel_name(int64_t status) {

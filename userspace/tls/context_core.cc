@@ -160,6 +160,7 @@ base::Result<std::shared_ptr<ContextCore>> ContextCore::make(const ClientOptions
   if (options.sni.size() > 255) return invalid("sni is longer than 255 bytes");
   core->client_ = options;
   core->client_.common = {};  // its keys are in certificates_ and nowhere else
+  core->client_.common.alpn = options.common.alpn;
   core->sessions_.set_limit(options.max_session_keys);
   if (base::Result<void> loaded = core->load(options.common, false, options.auto_sni_san_validation); !loaded) {
     return loaded.error();

@@ -37,7 +37,7 @@ class ContextCore {
   const CertificateSelector& selector() const { return selector_; }
   const TicketKeys& ticket_keys() const { return ticket_keys_; }
   const std::string& alpn_wire() const { return alpn_wire_; }
-  const ClientOptions& client() const { return client_; }  // sni and the switches; certificates are not in it
+  const ClientOptions& client() const { return client_; }  // sni, ALPN and the switches; no certificates
   ClientSessions& sessions() const { return sessions_; }
   const KeyLog& key_log() const { return key_log_; }
   stats::StatShard worker_stats(uint16_t worker) const;

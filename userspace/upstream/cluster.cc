@@ -5,6 +5,7 @@
 
 #include "stats/names.h"
 #include "stats/schema_cluster.h"
+#include "stats/schema_http.h"
 
 namespace millrace::upstream {
 namespace {
@@ -63,6 +64,9 @@ void publish_breakers(const Resources& resources, const BreakerGauges& gauges, s
 Cluster::Cluster(ClusterOptions options, stats::Store& store)
     : options_(std::move(options)),
       stats_(store.add_block(stat::kSchema, stats::cluster_name(stat_name()))),
+      http2_stats_(options_.http.protocol == HttpProtocol::kHttp1
+                       ? nullptr
+                       : store.add_block(stats::http2_codec::kSchema, stats::cluster_name(stat_name(), "http2"))),
       resources_{Resources(options_.circuit_breakers.thresholds[0]),
                  Resources(options_.circuit_breakers.thresholds[1])} {
   add_hosts(std::exchange(options_.endpoints, {}));

@@ -64,6 +64,8 @@ class Cluster {
 
   // Schema stats::cluster.
   stats::StatBlock& stats() const { return *stats_; }
+  // Schema stats::http2_codec; of a cluster that may speak HTTP/2.
+  stats::StatBlock& http2_stats() const { return *http2_stats_; }
   // Main thread: brings the gauges that nobody keeps per request up to date (membership_*, circuit_breakers.*), before
   // somebody reads them.
   void publish_gauges();
@@ -96,6 +98,7 @@ class Cluster {
 
   ClusterOptions options_;
   const stats::StatBlockPtr stats_;
+  const stats::StatBlockPtr http2_stats_;  // null: HTTP/1 only
   std::vector<std::unique_ptr<const Locality>> localities_;
   std::vector<HostPtr> hosts_;
   std::unique_ptr<OriginalDstHosts> original_dst_hosts_;

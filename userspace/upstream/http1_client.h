@@ -16,6 +16,7 @@ class Http1Client final : public HttpClient {
   void attach(UpstreamRequest& request) override;
   void drain() override;
   void abort() override { fail(ResetReason::kLocalReset, nullptr, EndedBy::kLocal); }
+  bool idle() const override { return request_ == nullptr; }
 
   [[nodiscard]] bool send_headers(UpstreamRequest& request, const http::HeaderMap& headers, bool end_stream) override;
   void send_data(UpstreamRequest& request, base::Buffer& data, bool end_stream) override;

@@ -28,6 +28,7 @@ class HttpClient : public io::Retired, protected net::ConnectionHandler,
   virtual void drain() = 0;
   // Closes now; its requests hear kLocalReset.
   virtual void abort() = 0;
+  virtual bool idle() const = 0;                   // connected, and has no request
   uint32_t room() const { return room_; }          // requests that it takes now
   uint32_t expected() const { return expected_; }  // and that it may take once it is connected and has said so
   bool connected() const { return connected_; }
@@ -43,7 +44,9 @@ class HttpClient : public io::Retired, protected net::ConnectionHandler,
   virtual void resume_reading(UpstreamRequest& request) = 0;
   virtual stream::Protocol protocol() const = 0;
   net::Connection* connection() const { return connection_.get(); }
-  std::shared_ptr<const UpstreamConnectionInfo> connection_info() { return account_.info(*connection_); }
+  std::shared_ptr<const UpstreamConnectionInfo> connection_info() {
+    return connection_ == nullptr ? nullptr : account_.info(*connection_);
+  }
   // Whether it carried a request before the one it was given last.
   bool reused() const { return requests_ > 1; }
 

@@ -2,14 +2,16 @@
 
 #include "stats/schema_cluster.h"
 #include "upstream/http1_client.h"
+#include "upstream/http2_client.h"
 #include "upstream/thread_local_cluster.h"
 
 namespace millrace::upstream {
 
 namespace stat = stats::cluster;
 
-HttpPool::HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority)
-    : cluster_(cluster), host_(host), resources_(cluster.cluster().resources(priority)), priority_(priority) {}
+HttpPool::HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, stream::Protocol protocol)
+    : cluster_(cluster), host_(host), resources_(cluster.cluster().resources(priority)), priority_(priority),
+      protocol_(protocol) {}
 
 HttpPool::~HttpPool() {
   close();
@@ -19,7 +21,7 @@ HttpPool::~HttpPool() {
 HttpPool::Start HttpPool::start(UpstreamRequest& request, bool fresh) {
   MILLRACE_DCHECK(request.state_ == UpstreamRequest::State::kIdle);
   if (closing_) return Start::kOverflow;
-  if (HttpClient* client = fresh ? nullptr : ready_.front(); client != nullptr) {
+  if (HttpClient* client = ready_.front(); client != nullptr && !(fresh && client->idle())) {
     if (!resources_.requests.try_acquire()) {
       cluster_.stats().inc(stat::kUpstreamRqActiveOverflow);
       return Start::kOverflow;
@@ -49,12 +51,18 @@ void HttpPool::attach(HttpClient& client, UpstreamRequest& request) {
   full_.push_back(client);
 }
 
+// Retires itself.
+HttpClient& HttpPool::make_client() {
+  if (protocol_ == stream::Protocol::kHttp2) return *new Http2Client(*this);
+  return *new Http1Client(*this);
+}
+
 // Connections under way have room for every request that waits, as far as the breakers allow.
 void HttpPool::connect_for_pending() {
   while (!closing_ && expected_ < pending_count_) {
     if (!ConnectionAccount::admit(cluster_, host_, priority_, connections_ == 0)) return;
     ++connections_;
-    HttpClient& client = *new Http1Client(*this);  // retires itself
+    HttpClient& client = make_client();
     expected_ += client.expected();
     connecting_.push_back(client);
   }
@@ -96,6 +104,11 @@ void HttpPool::on_room(HttpClient& client) {
     attach(client, *request);
     request->handler_.on_pool_ready(*request);
   }
+}
+
+void HttpPool::on_full(HttpClient& client) {
+  client.unlink();
+  full_.push_back(client);
 }
 
 void HttpPool::on_closed(bool connected) {

@@ -1,7 +1,7 @@
-// The HTTP connections of one worker to one host, for one routing priority. A request takes the connection used last
-// that has room for it (the others grow old and time out), or waits in a queue while a new one connects: HTTP/1
-// connections have room for one request, HTTP/2 connections for many. Breakers of the cluster bound connections, queue
-// and requests. As in Envoy, a failed attempt to connect fails all who wait, for the router to decide.
+// The HTTP connections of one worker to one host, for one routing priority and protocol. A request takes the connection
+// used last that has room for it (the others grow old and time out), or waits in a queue while a new one connects:
+// HTTP/1 connections have room for one request, HTTP/2 connections for many. Breakers of the cluster bound connections,
+// queue and requests. As in Envoy, a failed attempt to connect fails all who wait, for the router to decide.
 #pragma once
 #include "base/list.h"
 #include "upstream/http_client.h"
@@ -17,12 +17,12 @@ class HttpPool {
     kOverflow,  // a breaker is open (UO), or the pool is being closed; the request is idle
   };
 
-  HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority);
+  HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, stream::Protocol protocol);
   ~HttpPool();
   HttpPool(const HttpPool&) = delete;
   HttpPool& operator=(const HttpPool&) = delete;
 
-  // fresh: not on a connection that is there already. For the retry after Reset::stale_connection: what lies idle below
+  // fresh: not on a connection that lies idle. For the retry after Reset::stale_connection: what lies idle below
   // the one that was stale has lain there for longer.
   [[nodiscard]] Start start(UpstreamRequest& request, bool fresh = false);
   // Closes idle connections now and the others after their response; requests may still start.
@@ -39,6 +39,7 @@ class HttpPool {
  private:
   friend class HttpClient;
   friend class Http1Client;
+  friend class Http2Client;
   friend class UpstreamRequest;
   using Pending = base::List<UpstreamRequest, UpstreamRequest>;
   using Clients = base::List<HttpClient, HttpClient>;
@@ -46,6 +47,7 @@ class HttpPool {
   // From clients.
   // There is room for a request: the first that waits, or one to come.
   void on_room(HttpClient& client);
+  void on_full(HttpClient& client);
   void on_expected(uint32_t before, uint32_t after) { expected_ += after - before; }
   void on_closed(bool connected);
   void on_connect_failed(ResetReason reason, const base::Error& error);
@@ -55,6 +57,7 @@ class HttpPool {
   void attach(HttpClient& client, UpstreamRequest& request);
   UpstreamRequest* next_pending(Pending& list);
   void leave_queue(UpstreamRequest& request);
+  HttpClient& make_client();
   void connect_for_pending();
   void fail_pending(const Reset& reset);
 
@@ -62,6 +65,7 @@ class HttpPool {
   Host& host_;
   Resources& resources_;
   const ResourcePriority priority_;
+  const stream::Protocol protocol_;
   uint32_t connections_ = 0;
   uint32_t expected_ = 0;  // requests that connections under way will have room for
   uint32_t pending_count_ = 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "http/http2_options.h"
 #include "net/address.h"
 #include "net/socket.h"
 #include "net/transport.h"
@@ -91,8 +92,12 @@ struct CircuitBreakerOptions {
   std::optional<uint32_t> per_host_max_connections;
 };
 
-// common_http_protocol_options and http_protocol_options of HttpProtocolOptions.
+// What is spoken to the hosts. kDownstream: what the client spoke to us.
+enum class HttpProtocol : uint8_t { kHttp1, kHttp2, kDownstream };
+
+// HttpProtocolOptions: common_http_protocol_options, http_protocol_options, http2_protocol_options.
 struct HttpOptions {
+  HttpProtocol protocol = HttpProtocol::kHttp1;
   base::milliseconds idle_timeout = std::chrono::hours(1);  // of a pooled connection; 0: off
   base::milliseconds max_connection_duration{0};            // 0: off
   base::milliseconds max_stream_duration{0};                // 0: off
@@ -102,6 +107,7 @@ struct HttpOptions {
   bool proper_case_header_keys = false;      // header_key_format
   bool enable_trailers = false;
   bool send_fully_qualified_url = false;
+  http::Http2Options http2;
 };
 
 struct ClusterOptions {

@@ -52,10 +52,10 @@ Host* OriginalDstBalancer::host_at(const net::Address& address) {
   return entry.host.get();
 }
 
-std::unique_ptr<HttpPool>& OriginalDstBalancer::pool_slot(const Host& host, ResourcePriority priority) {
+std::unique_ptr<HttpPool>& OriginalDstBalancer::pool_slot(const Host& host, size_t which) {
   const auto found = entries_.find(host.address());
   MILLRACE_ASSERT(found != entries_.end() && found->second.host.get() == &host);
-  return found->second.pools[static_cast<size_t>(priority)];
+  return found->second.pools[which];
 }
 
 std::vector<HttpPool*> OriginalDstBalancer::pools() const {

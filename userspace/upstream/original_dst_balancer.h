@@ -17,6 +17,9 @@ namespace millrace::upstream {
 class HttpPool;
 class ThreadLocalCluster;
 
+// One by priority and protocol.
+inline constexpr size_t kPoolsPerHost = kResourcePriorities * 2;
+
 class OriginalDstBalancer {
  public:
   // Of a cluster that has original_dst_hosts().
@@ -27,15 +30,15 @@ class OriginalDstBalancer {
 
   // nullptr: no original destination is known, or it is not an IP address.
   Host* choose(const LbContext& context);
-  // Where the pool of a host that choose() has just returned belongs.
-  std::unique_ptr<HttpPool>& pool_slot(const Host& host, ResourcePriority priority);
+  // Where a pool of a host that choose() has just returned belongs.
+  std::unique_ptr<HttpPool>& pool_slot(const Host& host, size_t which);
   // They stay until the next cleanup; closing one may lead to more hosts, not to fewer.
   std::vector<HttpPool*> pools() const;
 
  private:
   struct Entry {
     std::shared_ptr<Host> host;
-    std::array<std::unique_ptr<HttpPool>, kResourcePriorities> pools;
+    std::array<std::unique_ptr<HttpPool>, kPoolsPerHost> pools;
     bool used = true;  // chosen since the last cleanup
   };
   std::optional<net::Address> override_of(const LbContext& context);

@@ -29,16 +29,21 @@ Host* ThreadLocalCluster::choose(const LbContext& context) {
   return host;
 }
 
-HttpPool* ThreadLocalCluster::http_pool(Host& host, ResourcePriority priority) {
-  if (http_pools_.empty()) http_pools_.resize(cluster_.hosts().size() * kResourcePriorities);
-  auto& pool = host.listed() ? http_pools_[host.index() * kResourcePriorities + static_cast<size_t>(priority)]
-                             : original_dst_->pool_slot(host, priority);
+HttpPool* ThreadLocalCluster::http_pool(Host& host, ResourcePriority priority, stream::Protocol downstream) {
+  const HttpProtocol wanted = cluster_.options().http.protocol;
+  const bool http2 = wanted == HttpProtocol::kHttp2 ||
+                     (wanted == HttpProtocol::kDownstream && downstream == stream::Protocol::kHttp2);
+  const size_t which = static_cast<size_t>(priority) * 2 + (http2 ? 1 : 0);
+  if (http_pools_.empty()) http_pools_.resize(cluster_.hosts().size() * kPoolsPerHost);
+  auto& pool = host.listed() ? http_pools_[host.index() * kPoolsPerHost + which]
+                             : original_dst_->pool_slot(host, which);
   if (pool == nullptr) {
     if (!cluster_.resources(priority).connection_pools.try_acquire()) {
       stats_.inc(stat::kUpstreamCxPoolOverflow);
       return nullptr;
     }
-    pool = std::make_unique<HttpPool>(*this, host, priority);
+    pool = std::make_unique<HttpPool>(*this, host, priority,
+                                      http2 ? stream::Protocol::kHttp2 : stream::Protocol::kHttp11);
   }
   return pool.get();
 }

@@ -7,6 +7,7 @@
 
 #include "io/loop.h"
 #include "stats/stats.h"
+#include "stream/stream_info.h"
 #include "upstream/cluster.h"
 #include "upstream/load_balancer.h"
 #include "upstream/original_dst_balancer.h"
@@ -39,8 +40,9 @@ class ThreadLocalCluster {
 
   // nullptr: no host to choose, already counted (upstream_cx_none_healthy).
   Host* choose(const LbContext& context = {});
-  // The pool of a host; nullptr: max_connection_pools is met, already counted (UO).
-  HttpPool* http_pool(Host& host, ResourcePriority priority);
+  // The pool of a host for requests that came by this protocol; nullptr: max_connection_pools is met, already counted
+  // (UO).
+  HttpPool* http_pool(Host& host, ResourcePriority priority, stream::Protocol downstream = stream::Protocol::kNone);
   // Closes idle connections now, busy ones after their response. Pools stay usable.
   void drain();
   // Closes all connections; requests get kLocalReset.
@@ -59,7 +61,8 @@ class ThreadLocalCluster {
   std::span<HostCounters> counters_;
   LoadBalancer balancer_;
   std::unique_ptr<OriginalDstBalancer> original_dst_;  // of an ORIGINAL_DST cluster, in place of the balancer
-  std::vector<std::unique_ptr<HttpPool>> http_pools_;  // [host index * 2 + priority], empty until one is asked for
+  std::vector<std::unique_ptr<HttpPool>> http_pools_;  // [(host index * 2 + priority) * 2 + HTTP/2], empty until
+                                                       // one is asked for
 };
 
 // A worker's clusters, by Cluster::index().

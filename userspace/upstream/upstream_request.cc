@@ -11,6 +11,8 @@ std::string_view name(ResetReason reason) {
     case ResetReason::kRemoteConnectionFailure: return "remote connection failure";
     case ResetReason::kConnectionTimeout: return "connection timeout";
     case ResetReason::kConnectionTermination: return "connection termination";
+    case ResetReason::kRemoteReset: return "remote reset";
+    case ResetReason::kRemoteRefusedStream: return "remote refused stream reset";
     case ResetReason::kProtocolError: return "protocol error";
     case ResetReason::kOverflow: return "overflow";
     case ResetReason::kLocalReset: return "local reset";

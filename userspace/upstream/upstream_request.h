@@ -18,6 +18,10 @@
 #include "net/connection.h"
 #include "stream/stream_info.h"
 
+namespace millrace::http {
+class Http2Stream;
+}
+
 namespace millrace::upstream {
 
 class Host;
@@ -31,6 +35,8 @@ enum class ResetReason : uint8_t {
   kRemoteConnectionFailure,  // refused, unreachable (UF)
   kConnectionTimeout,        // not connected within connect_timeout (UF)
   kConnectionTermination,    // the upstream went away before the response was whole (UC)
+  kRemoteReset,              // the upstream reset the stream (UR)
+  kRemoteRefusedStream,      // ... and says that it has done nothing for the request (UR)
   kProtocolError,            // the response breaks HTTP (UPE)
   kOverflow,                 // a circuit breaker (UO)
   kLocalReset,               // the pool was closed under the request (LR)
@@ -42,8 +48,9 @@ ResetReason connect_failure_reason(const base::Error& error);
 
 struct Reset {
   ResetReason reason;
-  // The request met a connection that had carried another one and that ended without a byte of response: the upstream
-  // had most likely closed it already. Trying again on a fresh connection is right when the method allows it.
+  // The request met a connection that had carried another one and that ended without a byte of response, or said by
+  // GOAWAY that it has not looked at this one: the upstream had most likely closed it already. Trying again on a fresh
+  // connection is right when the method allows it.
   bool stale_connection = false;
   bool response_started = false;         // some byte of a response had come
   const base::Error* error = nullptr;    // what the socket said; lives during the call
@@ -116,6 +123,7 @@ class UpstreamRequest : private base::ListHook<UpstreamRequest> {
  private:
   friend class HttpClient;
   friend class Http1Client;
+  friend class Http2Client;
   friend class HttpPool;
   friend class base::List<UpstreamRequest, UpstreamRequest>;
   friend class base::ListHook<UpstreamRequest>;
@@ -125,6 +133,7 @@ class UpstreamRequest : private base::ListHook<UpstreamRequest> {
   http::HeaderMap& trailers_;
   HttpPool* pool_ = nullptr;      // kPending
   HttpClient* client_ = nullptr;  // kActive
+  http::Http2Stream* stream_ = nullptr;  // kActive, on HTTP/2
   State state_ = State::kIdle;
   bool request_ended_ = false;
   uint16_t pauses_ = 0;

@@ -119,11 +119,13 @@ TEST(TranslateFastPath, ShortCircuitHasTheLimitsThatCostNoSpeed) {
   EXPECT_EQ(to.one_way_bytes_max, fastpath::SpliceOptions{}.bulk_bytes);
 }
 
-TEST(TranslateFastPath, WarnsOfAShortCircuitWithoutTcpProxy) {
+TEST(TranslateFastPath, ShortCircuitsListenersWithATcpProxyOrAConnectionManager) {
   TestConfig config = with({{"short_circuit", "{cgroups: [/a], listeners: [l]}"}});
-  EXPECT_THAT(Translated(config).messages(), testing::Not(HasSubstr("has no TCP proxy")));
+  EXPECT_TRUE(Translated(config).ok());
   config.tcp.clear();  // the connection manager instead
-  EXPECT_THAT(Translated(config).messages(), HasSubstr("short_circuit.listeners[0]: 'l' has no TCP proxy"));
+  const Translated http(config);
+  ASSERT_TRUE(http.ok()) << http.messages();
+  EXPECT_THAT(http.snapshot().fast_path->short_circuit->listeners, ElementsAre("l"));
 }
 
 TEST(TranslateFastPath, SaysWhatIsWrongWhere) {

@@ -24,6 +24,11 @@ std::vector<FieldCase> hcm_cases() {
        of_hcm([](const O& o) { return o.access_logs.size(); })},
       {"common_http_protocol_options", "{max_headers_count: 7}", "7", of_hcm(&O::max_headers_count)},
       {"http_protocol_options", "{accept_http_10: true}", "true", of_hcm(&O::accept_http_10)},
+      {"codec_type", "HTTP2", text_of(filter::Codec::kHttp2), of_hcm(&O::codec)},
+      {"http2_protocol_options", "{allow_connect: true}", "true",
+       of_hcm([](const O& o) { return o.http2.allow_connect; })},
+      {"stream_error_on_invalid_http_message", "true", "true",
+       of_hcm([](const O& o) { return o.http2.stream_error_on_invalid_http_message; })},
       {"max_request_headers_kb", "96", "96", of_hcm(&O::max_request_headers_kb)},
       {"stream_idle_timeout", "0s", "0ms", of_hcm(&O::stream_idle_timeout)},
       {"request_timeout", "1.5s", "1500ms", of_hcm(&O::request_timeout)},
@@ -59,10 +64,10 @@ std::vector<FieldCase> hcm_cases() {
 
 TEST(TranslateHcm, ReadsEveryFieldThatTheTableCallsHonoured) {
   for (const FieldCase& one : hcm_cases()) expect_field(one, {}, &TestConfig::hcm);
-  // Each value of codec_type and forward_client_cert_details that is let through means what is done anyway; the routes
-  // and the filters are what every test here stands on.
+  // The value of forward_client_cert_details that is let through means what is done anyway; the routes and the filters
+  // are what every test here stands on.
   expect_table_agrees(kHcmType, hcm_cases(),
-                      {"codec_type", "forward_client_cert_details", "route_config", "http_filters"});
+                      {"forward_client_cert_details", "route_config", "http_filters"});
 }
 
 std::vector<FieldCase> common_cases() {
@@ -170,7 +175,7 @@ TEST(TranslateHcm, ReadsTheRoutersOptions) {
         "[{name: r, typed_config: " + typed("envoy.extensions.filters.http.router.v3.Router", fields) + "}]";
     const Translated t(config);
     EXPECT_TRUE(t.ok()) << t.messages();
-    const auto& o = dynamic_cast<const router::HttpRouterConfig&>(*t.hcm().filters.at(0)).options();
+    const auto& o = dynamic_cast<const router::HttpRouterConfig&>(*t.hcm().filters.at(0).config).options();
     return std::pair(o.suppress_envoy_headers, o.respect_expected_rq_timeout);
   };
   EXPECT_EQ(options(nullptr), std::pair(false, false));

@@ -69,6 +69,8 @@ std::vector<FieldCase> action_cases() {
       {"upgrade_configs", "[{upgrade_type: websocket, enabled: false}]", "false",
        of_action([](const A& a) { return a.upgrade_configs.empty() || a.upgrade_configs[0].enabled; })},
       {"max_stream_duration", "{max_stream_duration: 3s}", "3000ms", of_action(&A::max_stream_duration)},
+      {"max_grpc_timeout", "3s", "3000ms", of_action(&A::max_grpc_timeout)},
+      {"grpc_timeout_offset", "3s", "3000ms", of_action(&A::grpc_timeout_offset)},
   };
 }
 
@@ -93,6 +95,9 @@ TEST(TranslateRoute, ReadsEveryFieldOfAVirtualHostThatTheTableCallsHonoured) {
       {"include_attempt_count_in_response", "true", "true", of_host(&V::include_attempt_count_in_response)},
       {"include_is_timeout_retry_header", "true", "true", of_host(&V::include_is_timeout_retry_header)},
       {"per_request_buffer_limit_bytes", "5", "5", of_host(&V::per_request_buffer_limit_bytes)},
+      {"typed_per_filter_config",
+       "{f: " + typed("envoy.config.route.v3.FilterConfig", {{"disabled", "true"}, {"is_optional", "true"}}) + "}", "1",
+       of_host([](const V& v) { return v.filter_overrides.size(); })},
   };
   add_mutations(cases, [](const Translated& t) -> const route::HeaderMutations& { return t.virtual_host().mutations; });
   for (const FieldCase& one : cases) expect_field(one, {}, &TestConfig::virtual_host);
@@ -109,6 +114,9 @@ TEST(TranslateRoute, ReadsEveryFieldOfARouteConfigurationThatTheTableCallsHonour
       {"ignore_port_in_host_matching", "true", "true", of_table(&R::ignore_port_in_host_matching)},
       {"ignore_path_parameters_in_path_matching", "true", "true",
        of_table(&R::ignore_path_parameters_in_path_matching)},
+      {"typed_per_filter_config",
+       "{f: " + typed("envoy.config.route.v3.FilterConfig", {{"disabled", "true"}, {"is_optional", "true"}}) + "}", "1",
+       of_table([](const R& r) { return r.filter_overrides.size(); })},
   };
   add_mutations(cases, [](const Translated& t) -> const route::HeaderMutations& { return t.routes().mutations; });
   for (const FieldCase& one : cases) expect_field(one, {}, &TestConfig::routes);
@@ -127,6 +135,9 @@ TEST(TranslateRoute, ReadsEveryFieldOfARouteThatTheTableCallsHonoured) {
        [](const Translated& t) { return text_of(t.route().action); }},
       {"per_request_buffer_limit_bytes", "5", "5",
        [](const Translated& t) { return text_of(t.route().per_request_buffer_limit_bytes); }},
+      {"typed_per_filter_config",
+       "{f: " + typed("envoy.config.route.v3.FilterConfig", {{"disabled", "true"}, {"is_optional", "true"}}) + "}", "1",
+       [](const Translated& t) { return text_of(t.route().filter_overrides.size()); }},
   };
   add_mutations(cases, [](const Translated& t) -> const route::HeaderMutations& { return t.route().mutations; });
   for (const FieldCase& one : cases) expect_field(one, {}, &TestConfig::route);

@@ -52,6 +52,7 @@ struct TestConfig {
                      "{cluster_name: c, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: "
                      "127.0.0.1, port_value: 1}}}}]}]}"}};
   Fields bootstrap;
+  std::vector<Fields> more_listeners, more_clusters;  // whole
 
   std::string yaml() const {
     Fields filter;
@@ -71,7 +72,10 @@ struct TestConfig {
     Fields front = listener;
     front.emplace("filter_chains", "[{filters: [" + flow(filter) + "]}]");
     Fields all = bootstrap;
-    all["static_resources"] = "{listeners: [" + flow(front) + "], clusters: [" + flow(cluster) + "]}";
+    std::string listeners = flow(front), clusters = flow(cluster);
+    for (const Fields& more : more_listeners) listeners += ", " + flow(more);
+    for (const Fields& more : more_clusters) clusters += ", " + flow(more);
+    all["static_resources"] = "{listeners: [" + listeners + "], clusters: [" + clusters + "]}";
     return flow(all) + "\n";
   }
 };

@@ -205,6 +205,56 @@ TEST_P(SpliceTest, WithdrawnPairsGoThroughTheDaemonAgainInOrder) {
   EXPECT_EQ(testing::receive_all(up.app.get(), 7), "one two");
 }
 
+TEST_P(SpliceTest, GivesACellToAnotherPairWithoutMixingThem) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "one "));
+  pair->withdraw();
+  auto other_down = bench_->connect();
+  auto other_up = bench_->connect();
+  auto other = bench_->offers().join(other_down.daemon.get(), other_up.daemon.get(), 0, 0);
+  ASSERT_TRUE(other.ok());
+  ASSERT_TRUE(send_text(down.app.get(), "two"));
+  ASSERT_TRUE(send_text(other_down.app.get(), "question"));
+  EXPECT_EQ(receive(down.daemon.get()), "two");
+  EXPECT_EQ(receive(up.app.get()), "one ");
+  EXPECT_EQ(receive(other_up.app.get()), "question");
+  EXPECT_EQ(bench_->count("redirected_joined"), 2u);
+  EXPECT_EQ(bench_->count("dropped_ended"), 0u);
+}
+
+TEST_P(SpliceTest, JoinsAnAppAgainWhereItsFirstPairWasWithdrawn) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "one"));
+  EXPECT_EQ(receive(up.app.get()), "one");
+  pair->withdraw();
+  pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(pair.ok()) << pair.error().to_string();
+  ASSERT_TRUE(send_text(down.app.get(), "two"));
+  EXPECT_EQ(receive(up.app.get()), "two");
+  ASSERT_TRUE(send_text(up.app.get(), "three"));
+  EXPECT_EQ(receive(down.app.get()), "three");
+  EXPECT_EQ(bench_->count("redirected_joined"), 3u);
+}
+
+TEST_P(SpliceTest, JoinsAppsThatWereHops) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto offer = bench_->offers().offer_hop(down.daemon.get());
+  ASSERT_TRUE(send_text(down.app.get(), "one"));
+  EXPECT_EQ(receive(down.daemon.get()), "one");
+  ASSERT_TRUE(send_text(up.daemon.get(), "one"));
+  EXPECT_EQ(receive(up.app.get()), "one");
+  offer->withdraw();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 3, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "two"));
+  EXPECT_EQ(receive(up.app.get()), "two");
+  EXPECT_EQ(bench_->count("redirected_joined"), 1u);
+}
+
 TEST_P(SpliceTest, PassesWhenTheOtherEndIsGone) {
   auto hop = bench_->connect();
   auto offer = bench_->offers().offer_hop(hop.daemon.get());
@@ -479,6 +529,23 @@ TEST_P(SpliceTest, ListsMembersWithTheirPath) {
     EXPECT_NE(member.far_cookie, 0u);
   }
   EXPECT_EQ(joined, 1);
+}
+
+TEST_P(SpliceTest, WorksWhereTheKernelLetsProgramsReadByCallsOnly) {
+  SpliceOptions options;
+  options.direct_reads = false;
+  bench_->restart(options);
+  auto hop = bench_->connect();
+  auto offer = bench_->offers().offer_hop(hop.daemon.get());
+  ASSERT_TRUE(send_text(hop.app.get(), "question"));
+  EXPECT_EQ(receive(hop.daemon.get()), "question");
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  auto pair = bench_->offers().join(down.daemon.get(), up.daemon.get(), 0, 0);
+  ASSERT_TRUE(send_text(down.app.get(), "question"));
+  EXPECT_EQ(receive(up.app.get()), "question");
+  EXPECT_EQ(bench_->count("redirected_hop"), 1u);
+  EXPECT_EQ(bench_->count("redirected_joined"), 1u);
 }
 
 TEST_P(SpliceTest, PassesEverythingWhenSwitchedOff) {

@@ -119,22 +119,35 @@ class TerminalConfig final : public HttpFilterConfig {
 struct Middle {
   std::string name;
   std::vector<std::string> stop{};
+  std::vector<std::string> collect{};  // the same, and is shown what follows
+  std::function<void(const std::string& event, HttpStream& stream)> act{};
   std::string log{};
   HttpStream* stream = nullptr;
+  HttpFilter* filter = nullptr;
 
   HttpFilterStatus seen(const std::string& event, const std::string& detail) {
     log += event + detail + ";";
-    const auto at = std::find(stop.begin(), stop.end(), event);
-    if (at == stop.end()) return HttpFilterStatus::kContinue;
-    stop.erase(at);
-    return HttpFilterStatus::kStop;
+    if (act) act(event, *stream);
+    const auto takes = [&](std::vector<std::string>& from) {
+      const auto at = std::find(from.begin(), from.end(), event);
+      if (at == from.end()) return false;
+      from.erase(at);
+      return true;
+    };
+    if (takes(stop)) return HttpFilterStatus::kStop;
+    return takes(collect) ? HttpFilterStatus::kCollect : HttpFilterStatus::kContinue;
   }
+  void continue_request() { stream->continue_request(*filter); }
+  void continue_response() { stream->continue_response(*filter); }
 };
 
 class MiddleFilter final : public HttpFilter {
  public:
   explicit MiddleFilter(Middle& middle) : m_(middle) {}
-  void begin(HttpStream& stream) override { m_.stream = &stream; }
+  void begin(HttpStream& stream) override {
+    m_.stream = &stream;
+    m_.filter = this;
+  }
   void end() override { m_.log += "end;"; }
   HttpFilterStatus on_request_headers(http::HeaderMap&, bool end) override { return m_.seen("rh", end ? "!" : ""); }
   HttpFilterStatus on_request_data(base::Buffer& d, bool end) override {

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "filter/hcm_worker.h"
+#include "router/http_router.h"
 #include "router/tcp_proxy.h"
 
 namespace millrace::server {
@@ -23,14 +25,25 @@ class ShortCircuitedTest : public testing::Test {
     options.endpoints.push_back(std::move(locality));
     cluster_ = std::make_unique<upstream::Cluster>(std::move(options), store_);
   }
-  // A listener with a TCP proxy to the cluster.
-  void listen(const char* name, std::vector<net::Address> bound) {
-    auto options = std::make_unique<config::Listener>();
-    options->name = name;
+  // Both lead to the cluster.
+  std::unique_ptr<filter::NetworkFilterConfig> tcp_proxy() {
     router::TcpProxyOptions proxy;
     proxy.clusters.push_back({cluster_.get(), "c", 1});
     proxy.clusters.push_back({nullptr, "no such cluster", 1});
-    options->filter_chains.emplace_back().filter = std::make_unique<router::TcpProxyConfig>(std::move(proxy));
+    return std::make_unique<router::TcpProxyConfig>(std::move(proxy));
+  }
+  std::unique_ptr<filter::NetworkFilterConfig> connection_manager() {
+    router::HttpRouterOptions router;
+    router.clusters = {nullptr, cluster_.get()};
+    filter::HcmOptions options;
+    options.filters.push_back(std::make_unique<router::HttpRouterConfig>(std::move(router)));
+    return std::make_unique<filter::HcmConfig>(std::move(options));
+  }
+  void listen(const char* name, std::vector<net::Address> bound) { listen(name, std::move(bound), tcp_proxy()); }
+  void listen(const char* name, std::vector<net::Address> bound, std::unique_ptr<filter::NetworkFilterConfig> end) {
+    auto options = std::make_unique<config::Listener>();
+    options->name = name;
+    options->filter_chains.emplace_back().filter = std::move(end);
     auto listener = std::make_unique<SharedListener>();
     listener->options = options.get();
     listener->bound = std::move(bound);
@@ -54,6 +67,20 @@ class ShortCircuitedTest : public testing::Test {
 TEST_F(ShortCircuitedTest, AreTheAddressesOfTheListenerAndOfTheEndpointsBehindIt) {
   listen("a", {*net::Address::parse_ip("127.0.0.1", 1000), *net::Address::parse_ip("::1", 1000)});
   EXPECT_THAT(of({"a"}), ElementsAre("127.0.0.1:1000", "[::1]:1000", "10.0.0.1:80", "10.0.0.2:80"));
+}
+
+TEST_F(ShortCircuitedTest, AreAllOfThisMachineBehindAnOriginalDestination) {
+  upstream::ClusterOptions options;
+  options.name = "original";
+  options.type = upstream::DiscoveryType::kOriginalDst;
+  cluster_ = std::make_unique<upstream::Cluster>(std::move(options), store_);
+  listen("a", {*net::Address::parse_ip("127.0.0.1", 1000)});
+  EXPECT_THAT(of({"a"}), ElementsAre("127.0.0.1:1000", "0.0.0.0:0"));
+}
+
+TEST_F(ShortCircuitedTest, AreTheEndpointsThatTheRoutesOfAConnectionManagerLeadTo) {
+  listen("a", {*net::Address::parse_ip("127.0.0.1", 1000)}, connection_manager());
+  EXPECT_THAT(of({"a"}), ElementsAre("127.0.0.1:1000", "10.0.0.1:80", "10.0.0.2:80"));
 }
 
 TEST_F(ShortCircuitedTest, EachAddressOnceAndOnlyOfListenersThatAreNamed) {

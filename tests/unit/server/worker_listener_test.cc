@@ -457,21 +457,41 @@ TEST_F(WorkerListenerTest, LetsOneWildcardOfBothFamiliesStandInForIpv4) {
   start(both);
   Made& six = make("[::]:81", false);
   start(six);
-  EXPECT_EQ(directory.find(address("10.0.0.1:80")), both.listener.get());
-  EXPECT_EQ(directory.find(address("[fd00::1]:80")), both.listener.get());
-  EXPECT_EQ(directory.find(address("10.0.0.1:81")), nullptr);
+  EXPECT_EQ(directory.find(address("10.0.0.1:80"), kOwnNamespace), both.listener.get());
+  EXPECT_EQ(directory.find(address("[fd00::1]:80"), kOwnNamespace), both.listener.get());
+  EXPECT_EQ(directory.find(address("10.0.0.1:81"), kOwnNamespace), nullptr);
   Made& four = make("0.0.0.0:80", false);
   start(four);
-  EXPECT_EQ(directory.find(address("10.0.0.1:80")), four.listener.get());
-  EXPECT_EQ(directory.find(address("[fd00::1]:80")), both.listener.get());
+  EXPECT_EQ(directory.find(address("10.0.0.1:80"), kOwnNamespace), four.listener.get());
+  EXPECT_EQ(directory.find(address("[fd00::1]:80"), kOwnNamespace), both.listener.get());
+}
+
+TEST_F(WorkerListenerTest, AnswersForTheAddressesOfItsOwnNetworkNamespace) {
+  constexpr uint64_t kPod = 7;
+  Made& own = make("10.0.0.1:80", false);
+  start(own);
+  Made& pod = make("10.0.0.1:80", false);
+  pod.shared.network_namespace = kPod;
+  start(pod);
+  Made& any = make("0.0.0.0:80", false);
+  any.shared.network_namespace = kAnyNamespace;
+  start(any);
+  EXPECT_EQ(directory.find(address("10.0.0.1:80"), kOwnNamespace), own.listener.get());
+  EXPECT_EQ(directory.find(address("10.0.0.1:80"), kPod), pod.listener.get());
+  EXPECT_EQ(directory.find(address("10.0.0.1:80"), kPod + 1), any.listener.get());
+  EXPECT_EQ(directory.find(address("10.0.0.2:80"), kPod), any.listener.get());
+  Made& every = make("10.0.0.2:80", false);  // an exact address comes before a wildcard
+  every.shared.network_namespace = kAnyNamespace;
+  start(every);
+  EXPECT_EQ(directory.find(address("10.0.0.2:80"), kPod), every.listener.get());
 }
 
 TEST_F(WorkerListenerTest, FindsStoppedListenersForThoseThatEmptyTheirQueueOnly) {
   Made& target = make("10.0.0.1:80", false);
   start(target);
   target.listener->stop_accepting();
-  EXPECT_EQ(directory.find(address("10.0.0.1:80")), nullptr);
-  EXPECT_EQ(directory.find(address("10.0.0.1:80"), true), target.listener.get());
+  EXPECT_EQ(directory.find(address("10.0.0.1:80"), kOwnNamespace), nullptr);
+  EXPECT_EQ(directory.find(address("10.0.0.1:80"), kOwnNamespace, true), target.listener.get());
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ namespace {
 constexpr const Schema* kSchemas[] = {
     &cluster::kSchema,        &health_check::kSchema,    &outlier::kSchema,     &cluster_manager::kSchema,
     &http::kSchema,           &listener_http::kSchema,   &http1_codec::kSchema, &http2_codec::kSchema,
-    &virtual_cluster::kSchema, &listener::kSchema,       &listener_worker::kSchema, &listener_manager::kSchema,
+    &grpc::kSchema,           &virtual_cluster::kSchema,
+    &listener::kSchema,       &listener_worker::kSchema, &listener_manager::kSchema,
     &server::kSchema,         &filesystem::kSchema,      &grpc_access_log::kSchema, &tcp::kSchema,
     &tls::kSchema};
 

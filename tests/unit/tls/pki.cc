@@ -97,9 +97,11 @@ bssl::UniquePtr<BIO> memory() {
 // DER by hand: a tag, a length, the body.
 std::string der_of(uint8_t tag, const std::string& body) {
   std::string out(1, static_cast<char>(tag));
-  if (body.size() >= 128) {
+  if (body.size() >= 256) {
     out += static_cast<char>(0x82);
     out += static_cast<char>(body.size() >> 8);
+  } else if (body.size() >= 128) {
+    out += static_cast<char>(0x81);
   }
   out += static_cast<char>(body.size());
   return out + body;

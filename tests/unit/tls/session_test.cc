@@ -1,4 +1,8 @@
 #include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <memory>
+#include <vector>
 
 #include "unit/tls/pair.h"
 
@@ -230,6 +234,39 @@ TEST(Session, SendsTheServerNameItIsAskedFor) {
   options.sni.clear();
   EXPECT_EQ(seen(options, {}), "");
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_P(EveryVersion, AnIdleConnectionCostsLittleMemory) {
+  constexpr size_t kConnections = 200;
+  constexpr size_t kBytesMax = 24 * 1024;
+  const ContextPtr server = make(server_), client = make(client_);
+  const auto round_trip = [](Pair& pair) {
+    pair.send_to_server(pattern(20000));
+    pair.send_to_client(pattern(20000));
+    pair.pump();
+    pair.server().plain.clear();
+    pair.client().plain.clear();
+  };
+  std::vector<std::unique_ptr<Pair>> pairs;
+  pairs.reserve(kConnections);
+  pairs.push_back(std::make_unique<Pair>(server, client));
+  round_trip(*pairs.back());
+  base::trim_block_cache();
+  const size_t before = mallinfo2().uordblks;
+  while (pairs.size() <= kConnections) {
+    pairs.push_back(std::make_unique<Pair>(server, client));
+    round_trip(*pairs.back());
+  }
+  for (const auto& pair : pairs) {
+    pair->server().transport->release_buffers();
+    pair->client().transport->release_buffers();
+  }
+  base::trim_block_cache();
+  const size_t both_ends = (mallinfo2().uordblks - before) / kConnections;
+  RecordProperty("bytes_of_both_ends", static_cast<int>(both_ends));
+  EXPECT_LT(both_ends, kBytesMax);  // two connections
+}
+#endif
 
 TEST(Session, OutlivesItsContext) {
   ContextPtr server = make(server_options()), client = make(client_options());

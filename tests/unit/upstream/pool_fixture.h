@@ -77,7 +77,7 @@ struct Client final : UpstreamHandler {
   }
   void send() { EXPECT_TRUE(request.send_headers(request_headers, headers_only)); }
 
-  void on_pool_ready(UpstreamRequest&) override { send(); }
+  void on_pool_ready(UpstreamRequest&) override { pool_ready ? pool_ready() : send(); }
   void on_informational(UpstreamRequest& r) override {
     log += "info " + std::string(r.response_headers().get(http::Header::kStatus)) + ";";
   }
@@ -106,7 +106,7 @@ struct Client final : UpstreamHandler {
   bool headers_only = true;
   std::string log;   // every call
   std::string body;  // of the response
-  std::function<void()> when_headers, when_done, when_reset;
+  std::function<void()> pool_ready, when_headers, when_done, when_reset;
 };
 
 inline constexpr const char* kOk = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
