@@ -1,5 +1,5 @@
 // Pairs of net::Connection over the simulated network, both ends on one loop, plain or with a transport: what is
-// written arrives, once and in order, through half-closes, pauses and every way to close; and in the end nothing is left.
+// written arrives, once and in order, through half-closes, pauses and every way to close; in the end nothing is left.
 #include <map>
 
 #include "net/acceptor.h"

@@ -72,13 +72,44 @@ listener_filters:
 """
 
 
-def listener(port, *filters, name="front", extra="", access_log=(), address="127.0.0.1"):
+def listener(port, *filters, name="front", extra="", access_log=(), address="127.0.0.1", chain="",
+             more_chains=()):
+    """`chain` adds to the filter chain of the filters, `more_chains` are others as filter_chain() gives them."""
     return "\n".join([
         f"name: {name}",
         f"address: {{ socket_address: {{ address: \"{address}\", port_value: {port} }} }}",
-        "filter_chains:", "- filters:", _items(filters, 2),
+        "filter_chains:", "- filters:", _items(filters, 2), _indent(chain, 2), _items(more_chains, 0),
         *(["access_log:", _items(access_log, 0)] if access_log else []),
         _indent(extra, 0)])
+
+
+def filter_chain(*filters, extra=""):
+    return "\n".join(["filters:", _items(filters, 0), _indent(extra, 0)])
+
+
+def _certificate(pair, spaces):
+    return _indent(f"- certificate_chain: {{ filename: {pair[0]} }}\n  private_key: {{ filename: {pair[1]} }}", spaces)
+
+
+def downstream_tls(*pairs, common="", extra=""):
+    """A transport_socket of a filter chain; pairs of (chain file, key file)."""
+    return "\n".join([
+        "transport_socket:", "  name: envoy.transport_sockets.tls", "  typed_config:",
+        f'    "@type": {TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+        _indent(extra, 4), "    common_tls_context:",
+        *(["      tls_certificates:"] if pairs else []), *[_certificate(pair, 6) for pair in pairs],
+        _indent(common, 6)])
+
+
+def upstream_tls(ca=None, extra="", common="", pair=None):
+    """A transport_socket of a cluster that trusts an authority's file."""
+    trust = f"validation_context: {{ trusted_ca: {{ filename: {ca} }} }}" if ca else ""
+    return "\n".join([
+        "transport_socket:", "  name: envoy.transport_sockets.tls", "  typed_config:",
+        f'    "@type": {TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
+        _indent(extra, 4), "    common_tls_context:" if pair or trust or common else "",
+        *(["      tls_certificates:", _certificate(pair, 6)] if pair else []),
+        _indent(trust, 6), _indent(common, 6)])
 
 
 def hcm(*routes, extra="", vhost="", virtual_hosts=None, route_config="", http_filters=(ROUTER,), stat_prefix="front",

@@ -18,6 +18,7 @@
 #include "fastpath/splice_status.h"
 #include "fastpath/status.h"
 #include "net/address.h"
+#include "tls/context.h"
 
 namespace millrace::stats {
 class Store;
@@ -57,6 +58,12 @@ struct ListenerStatus {
   std::vector<net::Address> addresses;  // what it is bound to: its own, then the additional ones
 };
 
+// Of one TLS context.
+struct CertificateStatus {
+  std::optional<tls::CertificateDetails> authority;
+  std::vector<tls::CertificateDetails> chains;
+};
+
 struct RuntimeLayer {
   std::string name;
   std::vector<std::pair<std::string, std::string>> values;  // key, value as text
@@ -84,6 +91,7 @@ struct AdminContext {
   std::function<std::shared_ptr<const upstream::ClusterSet>()> clusters = {};
   std::function<std::vector<ListenerStatus>()> listeners = {};
   std::function<std::vector<RuntimeLayer>()> runtime = {};  // lowest first
+  std::function<std::vector<CertificateStatus>()> certificates = {};
   // JSON of admin.v3.ConfigDump. kInvalidArgument becomes 400, kNotFound 404.
   std::function<base::Result<std::unique_ptr<Body>>(const ConfigDumpQuery&)> config_dump = {};
 

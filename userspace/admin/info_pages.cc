@@ -1,4 +1,5 @@
 // What the server is: state, version, memory, listeners, configuration.
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <malloc.h>
 
@@ -40,6 +41,29 @@ Json node_json(const NodeFacts& node) {
   if (!node.region.empty() || !node.zone.empty() || !node.sub_zone.empty())
     json["locality"] = {{"region", node.region}, {"zone", node.zone}, {"sub_zone", node.sub_zone}};
   json["user_agent_name"] = node.user_agent_name;
+  return json;
+}
+
+std::string timestamp(base::SystemTime time) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", std::chrono::floor<base::seconds>(time));
+}
+
+// admin.v3.CertificateDetails
+Json certificate_json(const tls::CertificateDetails& from, base::SystemTime now) {
+  Json names = Json::array();
+  for (const std::string& name : from.dns_sans) names.push_back({{"dns", name}});
+  for (const std::string& name : from.uri_sans) names.push_back({{"uri", name}});
+  for (const std::string& name : from.ip_sans) names.push_back({{"ip_address", name}});
+  Json json{{"path", from.path},
+            {"serial_number", from.serial_number},
+            {"subject_alt_names", std::move(names)},
+            {"days_until_expiration", std::to_string(from.days_until_expiration(now))},
+            {"valid_from", timestamp(from.valid_from)},
+            {"expiration_time", timestamp(from.expiration_time)}};
+  if (from.ocsp) {
+    json["ocsp_details"]["valid_from"] = timestamp(from.ocsp->valid_from);
+    if (from.ocsp->expiration) json["ocsp_details"]["expiration"] = timestamp(*from.ocsp->expiration);
+  }
   return json;
 }
 
@@ -123,8 +147,18 @@ Response answer_runtime(const Request&, AdminContext& context) {
   return Response::json(pretty({{"layers", std::move(names)}, {"entries", std::move(entries)}}));
 }
 
-Response answer_certs(const Request&, AdminContext&) {
-  return Response::json(pretty({{"certificates", Json::array()}}));
+Response answer_certs(const Request&, AdminContext& context) {
+  const base::SystemTime now = std::chrono::system_clock::now();
+  Json all = Json::array();
+  std::vector<CertificateStatus> contexts;
+  if (context.certificates) contexts = context.certificates();
+  for (const CertificateStatus& one : contexts) {
+    Json authorities = Json::array(), chains = Json::array();
+    if (one.authority) authorities.push_back(certificate_json(*one.authority, now));
+    for (const tls::CertificateDetails& chain : one.chains) chains.push_back(certificate_json(chain, now));
+    all.push_back({{"ca_cert", std::move(authorities)}, {"cert_chain", std::move(chains)}});
+  }
+  return Response::json(pretty({{"certificates", std::move(all)}}));
 }
 
 Response answer_config_dump(const Request& request, AdminContext& context) {

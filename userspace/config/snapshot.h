@@ -8,9 +8,11 @@
 
 #include "base/clock.h"
 #include "fastpath/options.h"
+#include "filter/filter_chain_match.h"
 #include "filter/listener_filter.h"
 #include "filter/network_filter.h"
 #include "net/socket.h"
+#include "net/transport.h"
 #include "stats/stats.h"
 #include "stream/access_log.h"
 #include "upstream/cluster.h"
@@ -18,12 +20,15 @@
 namespace millrace::config {
 
 class ConfigDump;
+class ReloadableTransport;
 
 enum class TrafficDirection : uint8_t { kUnspecified, kInbound, kOutbound };
 
 struct FilterChain {
   std::string name;
   std::unique_ptr<const filter::NetworkFilterConfig> filter;  // the terminal one: connection manager or TCP proxy
+  std::shared_ptr<const net::TransportFactory> transport;     // null: plain
+  base::milliseconds transport_connect_timeout{0};            // of its handshake; 0: none
 };
 
 struct Listener {
@@ -41,7 +46,9 @@ struct Listener {
   std::vector<std::unique_ptr<const filter::ListenerFilter>> listener_filters;
   base::milliseconds listener_filters_timeout{15'000};  // 0: off
   bool continue_on_listener_filters_timeout = false;
-  FilterChain chain;  // the only one, or default_filter_chain
+  std::vector<FilterChain> filter_chains;
+  filter::FilterChainIndex matcher;           // positions in filter_chains
+  std::optional<size_t> default_filter_chain;  // of what matches none; among filter_chains too
   std::vector<stream::AccessLog> access_logs;
 };
 
@@ -87,6 +94,7 @@ struct LocalNode {  // envoy.config.core.v3.Node of this process
 struct Snapshot {
   std::vector<std::unique_ptr<const Listener>> listeners;
   std::shared_ptr<const upstream::ClusterSet> clusters;
+  std::vector<std::shared_ptr<ReloadableTransport>> transports;  // TLS of filter chains and clusters; main thread
   Admin admin;
   std::optional<FastPath> fast_path;
   LocalNode node;

@@ -25,7 +25,7 @@ envoy.config.bootstrap.v3.Bootstrap
   - deferred_stat_options: no statistic takes memory before its first use
   - memory_allocator_manager: a setting of Envoy's allocator
 envoy.config.bootstrap.v3.Bootstrap.StaticResources
-  listeners clusters
+  listeners clusters secrets
 envoy.config.bootstrap.v3.Admin
   address access_log access_log_path socket_options
   - profile_path: there is no built-in CPU profiler
@@ -82,6 +82,52 @@ envoy.config.core.v3.BindConfig
 envoy.config.core.v3.TransportSocket
   name typed_config<envoy.extensions.transport_sockets.>
 envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
+envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
+  config transport_socket
+envoy.config.core.v3.ProxyProtocolConfig
+  version
+
+# ---- TLS
+envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+  common_tls_context require_client_certificate require_sni{false} session_ticket_keys
+  session_ticket_keys_sds_secret_config disable_stateless_session_resumption disable_stateful_session_resumption
+  session_timeout ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers
+envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+  common_tls_context sni allow_renegotiation max_session_keys enforce_rsa_key_usage auto_host_sni
+  auto_sni_san_validation
+envoy.extensions.transport_sockets.tls.v3.CommonTlsContext
+  tls_params tls_certificates tls_certificate_sds_secret_configs validation_context
+  validation_context_sds_secret_config combined_validation_context alpn_protocols key_log
+envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext
+  default_validation_context validation_context_sds_secret_config
+envoy.extensions.transport_sockets.tls.v3.TlsParameters
+  tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves signature_algorithms
+envoy.extensions.transport_sockets.tls.v3.TlsCertificate
+  certificate_chain private_key pkcs12 password ocsp_staple watched_directory
+  - signed_certificate_timestamp: Envoy does not send it either
+envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext
+  trusted_ca system_root_certs watched_directory verify_certificate_spki verify_certificate_hash
+  match_typed_subject_alt_names match_subject_alt_names crl allow_expired_certificate trust_chain_verification
+  only_verify_leaf_cert_crl max_verify_depth
+envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts
+envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher
+  san_type matcher oid
+envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys
+  keys
+envoy.extensions.transport_sockets.tls.v3.TlsKeyLog
+  path local_address_range remote_address_range
+envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig
+  name sds_config
+envoy.extensions.transport_sockets.tls.v3.Secret
+  name tls_certificate session_ticket_keys validation_context
+envoy.config.core.v3.ConfigSource
+  path path_config_source
+  - initial_fetch_timeout: a file is there at once, or it is an error
+  - resource_api_version: there is one version, v3
+envoy.config.core.v3.PathConfigSource
+  path watched_directory
+envoy.config.core.v3.WatchedDirectory
+  path
 
 # ---- listeners
 envoy.config.listener.v3.Listener
@@ -100,11 +146,16 @@ envoy.config.listener.v3.AdditionalAddress
 envoy.config.listener.v3.ListenerFilter
   name typed_config<envoy.extensions.filters.listener.>
 envoy.extensions.filters.listener.original_dst.v3.OriginalDst
+envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
+  enable_ja3_fingerprinting enable_ja4_fingerprinting max_client_hello_size
+  close_connection_on_client_hello_parsing_errors
+  - initial_read_buffer_size: bytes are looked at where they were received
 envoy.config.listener.v3.FilterChain
-  name filters filter_chain_match transport_socket use_proxy_proto{false}
+  name filters filter_chain_match transport_socket transport_socket_connect_timeout use_proxy_proto{false}
   - metadata: nothing reads a filter chain's metadata
-  - transport_socket_connect_timeout: a plain connection has no handshake
 envoy.config.listener.v3.FilterChainMatch
+  destination_port prefix_ranges server_names transport_protocol application_protocols direct_source_prefix_ranges
+  source_type source_prefix_ranges source_ports
 envoy.config.listener.v3.Filter
   name typed_config<envoy.extensions.filters.network.>
 
@@ -129,9 +180,10 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
   generate_request_id preserve_external_request_id always_set_request_id_in_response
   proxy_100_continue normalize_path merge_slashes path_with_escaped_slashes_action
   strip_matching_host_port strip_any_host_port strip_trailing_host_dot
-  forward_client_cert_details{SANITIZE} upgrade_configs
+  forward_client_cert_details set_current_client_cert_details upgrade_configs
   - http3_protocol_options: only HTTP/1 and HTTP/2 are served
-  - set_current_client_cert_details: no client certificate is seen on a plain connection
+envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails
+  subject cert chain uri dns
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
   upgrade_type enabled
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
@@ -257,13 +309,15 @@ envoy.config.cluster.v3.Cluster
   common_lb_config circuit_breakers
   typed_extension_protocol_options<envoy.extensions.upstreams.http.v3.>
   max_requests_per_connection common_http_protocol_options http_protocol_options http2_protocol_options
-  transport_socket upstream_connection_options upstream_bind_config protocol_selection
-  - upstream_http_protocol_options: a plain connection sends no server name and verifies none
+  transport_socket transport_socket_matches upstream_connection_options upstream_bind_config protocol_selection
+  - upstream_http_protocol_options: only TLS sends a server name, and a cluster with TLS that asks for it is refused
   - dns_refresh_rate dns_failure_refresh_rate dns_jitter respect_dns_ttl dns_lookup_family: no names are resolved
   - dns_resolvers use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: no names are resolved
   - wait_for_warm_on_init: a static cluster is warm from the start
   - close_connections_on_host_health_failure ignore_health_on_host_removal: no health checks are made
   - metadata: nothing reads a cluster's metadata
+envoy.config.cluster.v3.Cluster.TransportSocketMatch
+  name match transport_socket
 envoy.config.cluster.v3.Cluster.RoundRobinLbConfig
 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
   choice_count active_request_bias
@@ -303,7 +357,7 @@ envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
   choice_count active_request_bias selection_method enable_full_scan locality_lb_config
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions
   common_http_protocol_options explicit_http_config use_downstream_protocol_config
-  - upstream_http_protocol_options: a plain connection sends no server name and verifies none
+  - upstream_http_protocol_options: only TLS sends a server name, and a cluster with TLS that asks for it is refused
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
   http_protocol_options http2_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig

@@ -8,10 +8,16 @@
 
 #include "config/config_dump.h"
 #include "config/loader.h"
+#include "config/reloadable_transport.h"
 #include "config/translator.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 
 namespace millrace::config {
+
+Translator::Translator(Diagnostics& diagnostics, const BuildContext& context)
+    : diagnostics_(diagnostics), context_(context) {}
+
+Translator::~Translator() = default;
 
 std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootstrap& from) {
   const size_t errors_before = diagnostics_.errors();
@@ -20,6 +26,7 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
   runtime(from.layered_runtime(), *to);
   if (from.cluster_manager().has_upstream_bind_config()) bind_config_ = &from.cluster_manager().upstream_bind_config();
 
+  static_secrets(from);
   std::vector<std::shared_ptr<upstream::Cluster>> clusters;
   std::map<std::string_view, int> names;
   for (int i = 0; i < statics.clusters_size(); ++i) {
@@ -77,6 +84,7 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
       limit && *limit >= 0) {
     to->connections_max = static_cast<int64_t>(std::min(*limit, 9e18));
   }
+  to->transports = std::move(transports_);
   note_unread_runtime_keys();
   if (diagnostics_.errors() != errors_before) return nullptr;
   to->config_dump = std::make_shared<const ConfigDump>(from, std::chrono::system_clock::now());

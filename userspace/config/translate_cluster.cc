@@ -42,6 +42,10 @@ bool is_canary(const core_v3::Metadata& metadata) {
   return canary != lb->second.fields().end() && canary->second.bool_value();
 }
 
+const std::string& stat_name(const upstream::ClusterOptions& cluster) {
+  return cluster.alt_stat_name.empty() ? cluster.name : cluster.alt_stat_name;
+}
+
 }  // namespace
 
 std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cluster& from, Path path) {
@@ -56,7 +60,7 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
   // The others are refused as a whole, whatever their endpoints are.
   if (from.cluster_discovery_type_case() != cluster_v3::Cluster::kClusterType &&
       from.type() == cluster_v3::Cluster::STATIC) {
-    endpoints(from, to, path + ".load_assignment");
+    endpoints(from, to, path);
   }
   lb_policy(from, to, path);
   original_dst(from, to, path);
@@ -79,7 +83,10 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
   if (from.has_circuit_breakers()) circuit_breakers(from.circuit_breakers(), to, path + ".circuit_breakers");
   if (!runtime_.empty()) circuit_breaker_keys(to);
   http_options(from, to, path);
-  if (from.has_transport_socket()) plain_transport(from.transport_socket(), path + ".transport_socket");
+  if (from.has_transport_socket()) {
+    to.transport = upstream_transport(from.transport_socket(), stat_name(to), path + ".transport_socket");
+    refuse_server_name_by_request(from, to, path);
+  }
   if (from.upstream_connection_options().has_tcp_keepalive()) {
     to.tcp_keepalive = keepalive(from.upstream_connection_options().tcp_keepalive());
   }
@@ -128,8 +135,10 @@ void Translator::one_locality_per_priority(const upstream::ClusterOptions& clust
   }
 }
 
-void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path) {
+void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path cluster_path) {
+  const std::string path = cluster_path + ".load_assignment";
   const auto& assignment = from.load_assignment();
+  const std::vector<TransportMatch> transports = transport_matches(from, stat_name(to), cluster_path);
   std::map<uint32_t, bool> priorities;
   for (int l = 0; l < assignment.endpoints_size(); ++l) {
     const auto& source = assignment.endpoints(l);
@@ -149,6 +158,7 @@ void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOpt
       if (endpoint.has_load_balancing_weight()) out.weight = endpoint.load_balancing_weight().value();
       out.health_status = health(endpoint.health_status());
       out.canary = is_canary(endpoint.metadata());
+      if (const TransportMatch* match = matching(transports, endpoint.metadata())) out.transport = match->transport;
       locality.endpoints.push_back(std::move(out));
     }
     to.endpoints.push_back(std::move(locality));

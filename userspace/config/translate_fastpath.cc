@@ -143,7 +143,10 @@ void Translator::connect_time(const fastpath_v1::ConnectTime& from, const Snapsh
     const std::string at = fmt::format("{}.listeners[{}]", path, i);
     const Listener* listener = listener_named(from.listeners(i), snapshot, at);
     if (listener == nullptr) continue;
-    const auto* proxy = dynamic_cast<const router::TcpProxyConfig*>(listener->chain.filter.get());
+    const FilterChain& chain = listener->filter_chains.front();
+    const auto* proxy = listener->filter_chains.size() == 1 && chain.transport == nullptr
+                            ? dynamic_cast<const router::TcpProxyConfig*>(chain.filter.get())
+                            : nullptr;
     if (proxy == nullptr || proxy->options().clusters.size() != 1) {
       error(at,
             fmt::format("'{}' is not plain L4: its connections cannot be balanced inside connect()", listener->name),

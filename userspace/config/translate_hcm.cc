@@ -15,6 +15,15 @@ namespace router_v3 = envoy::extensions::filters::http::router::v3;
 
 namespace {
 
+bool tells_source(const upstream::Cluster& cluster) {
+  const auto tells = [](const net::TransportFactory* transport) {
+    return transport != nullptr && transport->tells_source();
+  };
+  return tells(cluster.options().transport.get()) ||
+         std::any_of(cluster.hosts().begin(), cluster.hosts().end(),
+                     [&](const upstream::HostPtr& host) { return tells(host->transport()); });
+}
+
 bool is_router(const hcm_v3::HttpFilter& filter) {
   return filter.typed_config().Is<router_v3::Router>() ||
          (!filter.has_typed_config() && filter.name() == "envoy.filters.http.router");
@@ -83,6 +92,16 @@ void Translator::hcm_headers(const hcm_v3::HttpConnectionManager& from, filter::
   to.xff_num_trusted_hops = from.xff_num_trusted_hops();
   to.skip_xff_append = from.skip_xff_append();
   to.append_x_forwarded_port = from.append_x_forwarded_port();
+  using Forward = filter::ForwardClientCert;
+  switch (from.forward_client_cert_details()) {
+    case Hcm::FORWARD_ONLY: to.forward_client_cert = Forward::kForwardOnly; break;
+    case Hcm::APPEND_FORWARD: to.forward_client_cert = Forward::kAppendForward; break;
+    case Hcm::SANITIZE_SET: to.forward_client_cert = Forward::kSanitizeSet; break;
+    case Hcm::ALWAYS_FORWARD_ONLY: to.forward_client_cert = Forward::kAlwaysForwardOnly; break;
+    default: break;
+  }
+  const auto& details = from.set_current_client_cert_details();
+  to.client_cert_details = {details.subject().value(), details.cert(), details.chain(), details.uri(), details.dns()};
   if (!from.server_name().empty()) to.server_name = from.server_name();
   switch (from.server_header_transformation()) {
     case Hcm::APPEND_IF_ABSENT:
@@ -138,6 +157,13 @@ std::vector<upstream::Cluster*> Translator::route_clusters(const route::RouteTab
     if (found == nullptr && validate && !defined_clusters_.contains(name)) {
       error(path, fmt::format("a route names the unknown cluster '{}'", name),
             "define it in static_resources.clusters, or set validate_clusters: false");
+    }
+    if (found != nullptr && tells_source(*found)) {
+      error(path,
+            fmt::format("a route names the cluster '{}', whose PROXY header speaks of one client: HTTP connections to "
+                        "it, which serve many, are known to Envoy, not supported by Millrace yet",
+                        name),
+            "give it another transport_socket");
     }
     to.push_back(found);
   }

@@ -4,19 +4,9 @@
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb.h"
-#include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
 #include "filter/original_dst_filter.h"
 
 namespace millrace::config {
-
-void Translator::plain_transport(const core_v3::TransportSocket& from, Path path) {
-  if (from.typed_config().Is<envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer>()) return;
-  if (!from.has_typed_config() && from.name() == "envoy.transport_sockets.raw_buffer") return;
-  if (!from.has_typed_config()) {
-    error(path, fmt::format("transport socket '{}' has no typed_config", from.name()),
-          "name it by its @type; only raw_buffer is supported yet");
-  }
-}
 
 void Translator::listener_addresses(const listener_v3::Listener& from, Listener& to, Path path) {
   std::optional<bool> ipv4_compat;
@@ -54,23 +44,40 @@ void Translator::listener_addresses(const listener_v3::Listener& from, Listener&
 }
 
 void Translator::listener_filters(const listener_v3::Listener& from, Listener& to, Path path) {
+  // Envoy's names, of old and of today, for filters without a typed_config.
   constexpr std::string_view kOriginalDst = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst";
+  constexpr std::string_view kTlsInspector = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+  bool inspects_tls = false;
   for (int i = 0; i < from.listener_filters_size(); ++i) {
     const auto& filter = from.listener_filters(i);
     const std::string at = fmt::format("{}.listener_filters[{}]", path, i);
-    if (filter.typed_config().type_url().ends_with(kOriginalDst)) {
-      to.listener_filters.push_back(std::make_unique<filter::OriginalDstFilter>());
-    } else if (filter.has_typed_config()) {
-      continue;  // an unknown type was reported by the table of supported fields
-    } else if (filter.name() == "envoy.filters.listener.original_dst" ||
-               filter.name() == "envoy.listener.original_dst") {
+    std::string_view type = filter.typed_config().type_url();
+    type = type.substr(type.rfind('/') + 1);
+    if (!filter.has_typed_config()) {
+      const std::string& name = filter.name();
+      if (name == "envoy.filters.listener.original_dst" || name == "envoy.listener.original_dst") type = kOriginalDst;
+      if (name == "envoy.filters.listener.tls_inspector" || name == "envoy.listener.tls_inspector") {
+        type = kTlsInspector;
+      }
+      if (type.empty()) {
+        error_if_first(at, fmt::format("filter '{}' has no typed_config", name),
+                       "filters are known by the @type of their typed_config");
+        continue;
+      }
       warning(at, "filter without typed_config is taken by its name",
-              fmt::format("add typed_config with @type: type.googleapis.com/{}", kOriginalDst));
-      to.listener_filters.push_back(std::make_unique<filter::OriginalDstFilter>());
-    } else {
-      error_if_first(at, fmt::format("filter '{}' has no typed_config", filter.name()),
-                     "filters are known by the @type of their typed_config");
+              fmt::format("add typed_config with @type: type.googleapis.com/{}", type));
     }
+    if (type == kOriginalDst) {
+      to.listener_filters.push_back(std::make_unique<filter::OriginalDstFilter>());
+    } else if (type == kTlsInspector) {
+      tls_inspector(filter, to, at);
+      inspects_tls = true;
+    }  // an unknown type was reported by the table of supported fields
+  }
+  if (!inspects_tls && asks_for_client_hello(from)) {
+    warning(path + ".filter_chains", "filter_chain_match reads what only tls_inspector finds out: it was added",
+            fmt::format("add to listener_filters a typed_config with @type: type.googleapis.com/{}", kTlsInspector));
+    tls_inspector({}, to, path);
   }
   to.use_original_dst = from.use_original_dst().value();
   // Last, as in Envoy: a filter before it may say where the connection comes from.
@@ -118,37 +125,9 @@ std::unique_ptr<const Listener> Translator::listener(const listener_v3::Listener
   if (from.traffic_direction() == core_v3::OUTBOUND) to->traffic_direction = TrafficDirection::kOutbound;
   to->access_logs = access_logs(from.access_log(), path + ".access_log");
 
-  const bool has_default = from.has_default_filter_chain();
-  if (from.filter_chains_size() + (has_default ? 1 : 0) > 1) {
-    error(path + ".filter_chains",
-          fmt::format("{} filter chains: Millrace matches no filter chains yet",
-                      from.filter_chains_size() + (has_default ? 1 : 0)),
-          "keep one, or make a listener of each");
-  } else if (from.filter_chains_size() == 1) {
-    filter_chain(from.filter_chains(0), *to, path + ".filter_chains[0]");
-  } else if (has_default) {
-    filter_chain(from.default_filter_chain(), *to, path + ".default_filter_chain");
-  } else {
-    error_if_first(path, "the listener has no filter chain", "add filter_chains with a terminal filter");
-  }
+  filter_chains(from, *to, path);
   if (diagnostics_.errors() != errors_before) return nullptr;
   return to;
-}
-
-void Translator::filter_chain(const listener_v3::FilterChain& from, Listener& to, Path path) {
-  to.chain.name = from.name();
-  if (from.has_transport_socket()) plain_transport(from.transport_socket(), path + ".transport_socket");
-  if (from.filters_size() == 0) {
-    error_if_first(path, "the filter chain has no filters", "end it with http_connection_manager or tcp_proxy");
-    return;
-  }
-  for (int i = 0; i + 1 < from.filters_size(); ++i) {
-    error_if_first(fmt::format("{}.filters[{}]", path, i),
-                   fmt::format("'{}' must be the last filter of its chain", from.filters(i).name()),
-                   "both filters that Millrace has, http_connection_manager and tcp_proxy, end a chain");
-  }
-  const int last = from.filters_size() - 1;
-  to.chain.filter = network_filter(from.filters(last), to, fmt::format("{}.filters[{}]", path, last));
 }
 
 std::unique_ptr<const filter::NetworkFilterConfig> Translator::network_filter(const listener_v3::Filter& from,

@@ -18,6 +18,8 @@
 #include "route/options.h"
 #include "router/http_router.h"
 #include "router/tcp_proxy.h"
+#include "stats/stats.h"
+#include "tls/options.h"
 #include "upstream/options.h"
 
 namespace google::protobuf {
@@ -49,6 +51,7 @@ class SocketAddress;
 class SocketOption;
 class SubstitutionFormatString;
 class TcpKeepalive;
+class Metadata;
 class TransportSocket;
 }  // namespace envoy::config::core::v3
 namespace envoy::config::accesslog::v3 {
@@ -66,7 +69,9 @@ class Cluster;
 namespace envoy::config::listener::v3 {
 class Filter;
 class FilterChain;
+class FilterChainMatch;
 class Listener;
+class ListenerFilter;
 }  // namespace envoy::config::listener::v3
 namespace envoy::config::route::v3 {
 class HeaderMatcher;
@@ -86,6 +91,16 @@ namespace envoy::extensions::filters::network::tcp_proxy::v3 {
 class TcpProxy;
 }
 
+namespace envoy::extensions::transport_sockets::tls::v3 {
+class CertificateValidationContext;
+class CommonTlsContext;
+class DownstreamTlsContext;
+class SdsSecretConfig;
+class Secret;
+class TlsCertificate;
+class UpstreamTlsContext;
+}  // namespace envoy::extensions::transport_sockets::tls::v3
+
 namespace millrace::fastpath::v1 {
 class Capture;
 class ConnectTime;
@@ -104,18 +119,26 @@ namespace listener_v3 = envoy::config::listener::v3;
 namespace accesslog_v3 = envoy::config::accesslog::v3;
 namespace bootstrap_v3 = envoy::config::bootstrap::v3;
 namespace hcm_v3 = envoy::extensions::filters::network::http_connection_manager::v3;
+namespace tls_v3 = envoy::extensions::transport_sockets::tls::v3;
 namespace tcp_proxy_v3 = envoy::extensions::filters::network::tcp_proxy::v3;
+
+class ReloadableTransport;
 
 class Translator {
  public:
-  Translator(Diagnostics& diagnostics, const BuildContext& context) : diagnostics_(diagnostics), context_(context) {}
+  Translator(Diagnostics& diagnostics, const BuildContext& context);
+  ~Translator();
 
   std::shared_ptr<const Snapshot> bootstrap(const bootstrap_v3::Bootstrap& from);
   // What turned out to have no effect, beyond what the table of supported fields knows.
   std::vector<SupportNote> take_ignored() { return std::move(ignored_); }
 
- private:
   using Path = const std::string&;
+  // translate_tls.cc
+  tls::ServerOptions tls_server(const tls_v3::DownstreamTlsContext& from, Path path);
+  tls::ClientOptions tls_client(const tls_v3::UpstreamTlsContext& from, Path path);
+
+ private:
 
   // A key of layered_runtime; no key changes while the process runs, so a key's value is taken at translation.
   struct RuntimeEntry {
@@ -211,10 +234,54 @@ class Translator {
   void listener_addresses(const listener_v3::Listener& from, Listener& to, Path path);
   void listener_filters(const listener_v3::Listener& from, Listener& to, Path path);
   void unique_addresses(const Listener& listener, Path path);
-  void filter_chain(const listener_v3::FilterChain& from, Listener& to, Path path);
   std::unique_ptr<const filter::NetworkFilterConfig> network_filter(const listener_v3::Filter& from,
                                                                     const Listener& listener, Path path);
-  void plain_transport(const core_v3::TransportSocket& from, Path path);
+
+  // translate_filter_chain.cc
+  static bool asks_for_client_hello(const listener_v3::Listener& from);
+  void tls_inspector(const listener_v3::ListenerFilter& from, Listener& to, Path path);
+  void filter_chains(const listener_v3::Listener& from, Listener& to, Path path);
+  FilterChain filter_chain(const listener_v3::FilterChain& from, const filter::FilterChainMatch& match,
+                           const Listener& listener, Path path);
+  filter::FilterChainMatch filter_chain_match(const listener_v3::FilterChainMatch& from, Path path);
+
+  // translate_transport.cc
+  struct TlsPlace {
+    std::string name;         // for log lines
+    stats::BlockName stats;   // of the listener or cluster
+    std::string factory;      // statistics of its secrets, below `stats`
+    std::vector<std::string> server_names;  // of the filter chain's match
+  };
+  struct TransportMatch {
+    const google::protobuf::Struct* labels;
+    std::shared_ptr<const net::TransportFactory> transport;
+  };
+  bool is_plain(const core_v3::TransportSocket& from, Path path);
+  template <class Options, class Message>
+  std::shared_ptr<const net::TransportFactory> reloadable(const Message& from, TlsPlace place, Path path,
+                                                          Options (*read)(Translator&, const Message&,
+                                                                          const TlsPlace&, Path));
+  // Null for plain, and after an error.
+  std::shared_ptr<const net::TransportFactory> downstream_transport(const core_v3::TransportSocket& from,
+                                                                    TlsPlace place, Path path);
+  std::shared_ptr<const net::TransportFactory> upstream_transport(const core_v3::TransportSocket& from,
+                                                                  const std::string& cluster, Path path);
+  void refuse_server_name_by_request(const cluster_v3::Cluster& from, const upstream::ClusterOptions& cluster,
+                                     Path path);
+  std::vector<TransportMatch> transport_matches(const cluster_v3::Cluster& from, const std::string& stat_name,
+                                                Path path);
+  static const TransportMatch* matching(const std::vector<TransportMatch>& matches, const core_v3::Metadata& metadata);
+
+  // translate_tls.cc
+  void static_secrets(const bootstrap_v3::Bootstrap& from);
+  tls::Source tls_source(const core_v3::DataSource& from, Path path);
+  tls::CertificateOptions tls_certificate(const tls_v3::TlsCertificate& from, Path path);
+  tls::ValidationOptions tls_validation(const tls_v3::CertificateValidationContext& from, Path path);
+  // Null after an error. Valid as long as this translator.
+  const tls_v3::Secret* secret(const tls_v3::SdsSecretConfig& from, Path path);
+  const tls_v3::Secret* secret_of_file(const std::string& name, const std::string& file, Path path);
+  void tls_validation_context(const tls_v3::CommonTlsContext& from, tls::CommonOptions& to, Path path);
+  tls::CommonOptions tls_common(const tls_v3::CommonTlsContext& from, Path path);
 
   // translate_http2.cc
   http::Http2Options http2(const core_v3::Http2ProtocolOptions& from, Path path);
@@ -278,6 +345,11 @@ class Translator {
   std::map<std::string, std::string> listener_by_address_;
   std::set<std::string, std::less<>> defined_clusters_;  // those with errors of their own too
   std::shared_ptr<const upstream::ClusterSet> clusters_;
+  using StaticSecrets = std::map<std::string, tls_v3::Secret>;
+  std::shared_ptr<const StaticSecrets> secrets_;                  // of static_resources, by name
+  std::vector<std::unique_ptr<tls_v3::Secret>> file_secrets_;     // that a secret_of_file() returned
+  std::vector<std::string> files_read_;                           // by the TLS context that is being translated
+  std::vector<std::shared_ptr<ReloadableTransport>> transports_;  // all there are
   std::vector<NamedFilter> named_filters_;  // of the connection manager in hand
 };
 

@@ -24,6 +24,13 @@ enum class ServerHeader : uint8_t { kOverwrite, kAppendIfAbsent, kPassThrough };
 enum class Codec : uint8_t { kAuto, kHttp1, kHttp2 };
 enum class UnderscoreHeaders : uint8_t { kAllow, kReject, kDrop };
 
+enum class ForwardClientCert : uint8_t { kSanitize, kForwardOnly, kAppendForward, kSanitizeSet, kAlwaysForwardOnly };
+
+// set_current_client_cert_details
+struct ClientCertDetails {
+  bool subject = false, cert = false, chain = false, uri = false, dns = false;
+};
+
 struct HcmUpgrade {
   std::string type;  // lower case
   bool enabled = true;
@@ -88,6 +95,9 @@ struct HcmOptions {
   // internal_address_config: none by default, as Envoy since 1.33.
   std::vector<net::Cidr> internal_ranges;
   bool internal_unix_sockets = false;
+
+  ForwardClientCert forward_client_cert = ForwardClientCert::kSanitize;
+  ClientCertDetails client_cert_details;
 
   // Headers.
   std::string server_name = "envoy";

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "filter/connection_info.h"
 #include "http/http1_writer.h"
 #include "http/http2_session.h"
 #include "stats/schema_http.h"
@@ -41,18 +42,16 @@ Http1Connection::Http1Connection(HcmWorker& hcm, std::unique_ptr<net::Connection
       hop_(hcm.listener().short_circuit ? hcm.worker().splice_offers : nullptr), parser_(parser_options(hcm.options())),
       idle_(hcm.worker().loop.timers(), *this), header_timer_(hcm.worker().loop.timers(), *this),
       max_duration_(hcm.worker().loop.timers(), *this) {
-  info_.id = hcm.worker().connection_id();
-  info_.local_address = &connection_->local_address();
-  info_.local_address_restored = connection_->local_address_restored();
-  if (info_.local_address_restored) info_.direct_local_address = &connection_->direct_local_address();
-  info_.remote_address = &connection_->remote_address();
-  info_.start = hcm.worker().loop.now();
-  info_.filter_chain_name = hcm.listener().filter_chain_name;
+  describe(*connection_, hcm.worker(), hcm.listener(), info_);
   connection_->set_handler(*this);
   connection_->set_watermark(hcm.listener().per_connection_buffer_limit_bytes);
   stats::StatShard& s = hcm_.stats();
   s.inc(hs::kDownstreamCxTotal);
   s.gauge_add(hs::kDownstreamCxActive);
+  if (info_.tls != nullptr) {
+    s.inc(hs::kDownstreamCxSslTotal);
+    s.gauge_add(hs::kDownstreamCxSslActive);
+  }
 }
 
 Http1Connection::~Http1Connection() = default;
@@ -467,6 +466,7 @@ void Http1Connection::close(net::CloseMode mode, bool remote) {
   s.inc(remote ? hs::kDownstreamCxDestroyRemote : hs::kDownstreamCxDestroyLocal);
   s.gauge_sub(hs::kDownstreamCxActive);
   if (codec_known_) s.gauge_sub(hs::kDownstreamCxHttp1Active);
+  if (info_.tls != nullptr) s.gauge_sub(hs::kDownstreamCxSslActive);
   const base::MonotonicTime now = hcm_.worker().loop.now();
   s.record(hs::kDownstreamCxLengthMs,
            static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(now - info_.start).count()));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "filter/connection_info.h"
 #include "stats/schema_http.h"
 
 namespace millrace::filter {
@@ -33,15 +34,13 @@ Http2Connection::Http2Connection(HcmWorker& hcm, std::unique_ptr<net::Connection
   if (begun != nullptr) {
     info_ = *begun;
   } else {
-    info_.id = hcm.worker().connection_id();
-    info_.local_address = &connection_->local_address();
-    info_.local_address_restored = connection_->local_address_restored();
-    if (info_.local_address_restored) info_.direct_local_address = &connection_->direct_local_address();
-    info_.remote_address = &connection_->remote_address();
-    info_.start = hcm.worker().loop.now();
-    info_.filter_chain_name = hcm.listener().filter_chain_name;
+    describe(*connection_, hcm.worker(), hcm.listener(), info_);
     s.inc(hs::kDownstreamCxTotal);
     s.gauge_add(hs::kDownstreamCxActive);
+    if (info_.tls != nullptr) {
+      s.inc(hs::kDownstreamCxSslTotal);
+      s.gauge_add(hs::kDownstreamCxSslActive);
+    }
   }
   connection_->set_handler(*this);
   connection_->set_watermark(kOutputBytes - 1);
@@ -243,6 +242,7 @@ void Http2Connection::close(net::CloseMode mode, bool remote, ResponseFlag flag,
   s.inc(remote ? hs::kDownstreamCxDestroyRemote : hs::kDownstreamCxDestroyLocal);
   s.gauge_sub(hs::kDownstreamCxActive);
   s.gauge_sub(hs::kDownstreamCxHttp2Active);
+  if (info_.tls != nullptr) s.gauge_sub(hs::kDownstreamCxSslActive);
   const base::MonotonicTime now = hcm_.worker().loop.now();
   s.record(hs::kDownstreamCxLengthMs,
            static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(now - info_.start).count()));

@@ -1,9 +1,10 @@
 // What looks at an accepted connection before a listener's filter chain gets it: where it meant to go, and (for those
-// that read) what its first bytes say. A listener filter is immutable, part of the Snapshot and shared by all workers;
-// it keeps nothing between calls. The server runs a listener's filters in order, each until it stops saying kWait.
-// Thread: the worker's.
+// that read) what its first bytes say, which goes to the connection's ClientHints. A listener filter is immutable, part
+// of the Snapshot and shared by all workers; what it has to keep between calls goes to AcceptedConnection::memory. The
+// server runs a listener's filters in order, each until it stops saying kWait. Thread: the worker's.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -12,14 +13,21 @@
 
 namespace millrace::filter {
 
-// What a filter may look at and change. Facts that later filters find in the bytes (server name, application protocols)
-// belong here too.
+// What one filter remembers of one connection while it waits.
+class ListenerFilterMemory {
+ public:
+  virtual ~ListenerFilterMemory() = default;
+};
+
+// What a filter may look at and change.
 struct AcceptedConnection {
   // Not read before the first filter that waits. connection.input() holds what came so far: a filter that only looks
   // leaves it, one that takes bytes off (a PROXY header) takes them from the front.
   net::Connection& connection;
-  std::span<const net::Address> listener_addresses;                            // what the listener is bound to
+  std::span<const net::Address> listener_addresses;                       // what the listener is bound to
   const net::OriginalDestinationSource* original_destinations = nullptr;  // null: there is none
+  uint16_t worker = 0;
+  std::unique_ptr<ListenerFilterMemory>& memory;  // empty at a filter's first call
 };
 
 enum class ListenerFilterStatus : uint8_t {

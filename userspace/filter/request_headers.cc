@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "filter/forwarded_client_cert.h"
 #include "filter/response_headers.h"
 #include "http/authority.h"
 #include "http/path.h"
@@ -177,6 +178,7 @@ RequestVerdict prepare_request_headers(HeaderMap& headers, const HcmOptions& o, 
     const net::Address& client = trusted.empty() ? *facts.connection.remote_address : trusted;
     if (client.is_ip()) headers.set(Header::kEnvoyExternalAddress, client.ip_string());
   }
+  forward_client_cert(headers, o, facts.connection);
   if (o.scheme_to_overwrite) {
     headers.set_view(Header::kScheme, *o.scheme_to_overwrite);
   } else if (!headers.has(Header::kScheme)) {

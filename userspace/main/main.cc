@@ -11,6 +11,7 @@
 #include "config/config_dump.h"
 #include "config/loader.h"
 #include "config/support.h"
+#include "config/reloadable_transport.h"
 #include "config/translate.h"
 #include "main/fastpath_command.h"
 #include "main/flags.h"
@@ -146,6 +147,14 @@ class Daemon {
       for (const config::RuntimeLayer& layer : server_.snapshot().runtime_layers)
         layers.push_back({layer.name, layer.values});
       return layers;
+    };
+    context_.certificates = [this] {
+      std::vector<admin::CertificateStatus> all;
+      for (const auto& transport : server_.snapshot().transports) {
+        const auto context = transport->context();
+        all.push_back({context->authority(), context->certificate_chains()});
+      }
+      return all;
     };
     context_.config_dump = [this](const admin::ConfigDumpQuery& query) -> base::Result<std::unique_ptr<admin::Body>> {
       auto json = server_.snapshot().config_dump->json({query.resource, query.mask, query.name_regex});

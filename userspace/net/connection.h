@@ -1,13 +1,13 @@
 // One stream socket, on one worker, from accept or connect to close. Reads with a multishot receive into blocks of the
 // ring's pool, writes with one send in flight at a time, gathered once at the end of the loop turn. Reports to one
-// handler. May carry a Transport (TLS): the handler sees plain bytes and hears of nothing before the handshake is over.
+// handler. May carry a Transport (TLS): the handler sees plain bytes, and nothing before the handshake is over.
 //
 //   kConnecting --connected--> kOpen --close(kFlush)--> kFlushing --flushed, peer gone, delay over--> kClosing --> gone
 //     |  \____________failed or close()___/|_______________\______close(kNow|kReset)________________/
 //     \--> kHandshaking --established-----/   (with a transport only)
 //
-// Handshake steps are the loop's heavy steps, so that a flood of them does not stall others. A transport that fails, and
-// one that is closed in peace, gets to say so (an alert, close_notify) before the socket is closed.
+// Handshake steps are the loop's heavy steps, so that a flood of them does not stall others. A transport that fails,
+// and one that is closed in peace, gets to say so (an alert, close_notify) before the socket is closed.
 // Half-close: an end of stream from the peer is data with end_stream; ours is write() with end_stream. Back-pressure:
 // the handler is told when the bytes waiting to be sent rise above the high watermark and when they fall to half of it;
 // it answers by pause_reading() on the connection that feeds this one. Reading ahead while paused is limited to what
@@ -138,6 +138,9 @@ class Connection final : public io::Retired, private base::ListHook<> {
   std::string_view negotiated_protocol() const;
   // Null on a plain connection.
   std::shared_ptr<const TransportFacts> transport_facts() const;
+  // Of a connection with a transport: when its handshake began, and ended.
+  base::MonotonicTime handshake_start() const;
+  base::MonotonicTime established_at() const;
   // The stream of the peer ended without its transport saying so: somebody may have cut it short.
   bool read_truncated() const;
   const ClientHints* client_hints() const { return hints_.get(); }  // null: no filter looked

@@ -34,6 +34,10 @@ std::shared_ptr<const TransportFacts> Connection::transport_facts() const {
 
 bool Connection::all_decrypted() const { return security_->wire_in.empty(); }
 
+base::MonotonicTime Connection::handshake_start() const { return security_->begun; }
+
+base::MonotonicTime Connection::established_at() const { return security_->established; }
+
 bool Connection::read_truncated() const { return security_ != nullptr && security_->truncated; }
 
 ClientHints& Connection::make_client_hints() {
@@ -46,6 +50,7 @@ void Connection::secure(std::unique_ptr<Transport> transport, base::milliseconds
   security_ = std::make_unique<Security>(*this, std::move(transport));
   security_->wire_in.move_from(in_);
   bytes_received_ = 0;  // of the plain stream, which begins now
+  security_->begun = loop_.now();
   state_ = State::kHandshaking;
   if (timeout.count() > 0) timer_.arm(timeout);
 }
@@ -53,6 +58,7 @@ void Connection::secure(std::unique_ptr<Transport> transport, base::milliseconds
 // ---- the handshake
 
 void Connection::begin_handshake() {
+  security_->begun = loop_.now();
   state_ = State::kHandshaking;
   arm_recv();
   loop_.at_heavy_turn(security_->step);
@@ -84,6 +90,7 @@ void Connection::handshake_step() {
 void Connection::on_established() {
   timer_.disarm();
   state_ = State::kOpen;
+  security_->established = loop_.now();
   bytes_received_ += in_.size();
   security_->transport->release_buffers();
   handler_->on_connected(*this);
@@ -112,7 +119,7 @@ bool Connection::decrypt() {
     read_ended_ = true;
   } else if (read_ended_) {
     s.wire_in.clear();
-    s.truncated = true;
+    s.truncated = s.transport->announces_end();
   }
   return true;
 }

@@ -1,5 +1,5 @@
-// What a net::Connection with a transport keeps besides what a plain one has. Of connection.cc and connection_security.cc
-// only.
+// What a net::Connection with a transport keeps besides what a plain one has. Of connection.cc and
+// connection_security.cc only.
 #pragma once
 #include <utility>
 
@@ -14,6 +14,7 @@ struct Connection::Security {
   const std::unique_ptr<Transport> transport;
   base::Buffer wire_in, wire_out;  // cipher bytes
   io::HookOf<&Connection::handshake_step> step;
+  base::MonotonicTime begun{}, established{};
   bool started = false;
   bool close_notified = false;  // ours
   bool alert = false;           // it failed, and wire_out has what it wants the peer to know

@@ -18,6 +18,8 @@
 
 namespace millrace::net {
 
+class Address;
+
 // What logs and headers say of one certificate and, of a peer, of the chain it came with (the leaf included, in the
 // order sent). Names are written as RFC 2253 says, numbers and digests in lower-case hex without separators.
 struct CertificateFacts {
@@ -66,6 +68,8 @@ class Transport {
   virtual bool established() const = 0;  // the handshake is complete and the peer accepted
   virtual bool ended() const = 0;        // the peer said close_notify
   virtual std::string_view protocol() const = 0;  // ALPN, once established; empty: none
+  // Whether the peer is expected to say close_notify: an end without it may be somebody else's doing.
+  virtual bool announces_end() const { return true; }
   // Null: it is not established, or protects nothing (a PROXY header, then plain bytes). The same object each time.
   virtual std::shared_ptr<const TransportFacts> facts() const = 0;
   // Nothing is going on for a while: gives back what it can do without.
@@ -80,11 +84,20 @@ class TransportFactory {
     std::string_view server_name;    // clients: SNI that beats the configured one; empty: none
     std::string_view host_name;      // clients: the endpoint's own name, for auto_host_sni; empty: it has none
     std::span<const std::string> alpn;  // beats the configured list; empty: does not
+    std::span<const std::string> alpn_fallback;  // clients: taken when the configuration names no protocol
+    // Of the connection itself, where they are known: for key logs of some addresses.
+    const Address* local_address = nullptr;
+    const Address* remote_address = nullptr;
+    // Clients: of the connection that is proxied, for those who tell the server; null: there is none.
+    const Address* source = nullptr;
+    const Address* destination = nullptr;
   };
 
   virtual ~TransportFactory() = default;
   // Null when there is nothing to make one from (a secret that has not come yet): the connection cannot be served.
   virtual std::unique_ptr<Transport> create(const Ask& ask) const = 0;
+  // Whether its connections say whose they are (Ask::source), so that none may serve several clients.
+  virtual bool tells_source() const { return false; }
 };
 
 }  // namespace millrace::net

@@ -265,6 +265,7 @@ void HttpRouter::send_request() {
 void HttpRouter::note_connection() {
   connection_info_ = request_->connection_info();
   stream_->info().upstream.connection = connection_info_.get();
+  if (connection_info_ != nullptr) stream_->info().upstream.handshake_end = connection_info_->handshake_end;
 }
 
 HttpFilterStatus HttpRouter::on_request_data(base::Buffer& data, bool end_stream) {

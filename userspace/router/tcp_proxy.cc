@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "base/prng.h"
+#include "filter/connection_info.h"
 #include "router/reply_text.h"
 #include "router/tcp_short_circuit.h"
 #include "stats/schema_cluster.h"
@@ -129,15 +130,7 @@ TcpProxySession::TcpProxySession(TcpProxyWorker& owner, std::unique_ptr<net::Con
       back_off_(owner.worker.loop.timers(), *this), log_interval_(owner.worker.loop.timers(), *this),
       joined_tick_(owner.worker.loop.timers(), *this) {
   io::Loop& loop = owner.worker.loop;
-  connection_info_.id = owner.worker.connection_id();
-  connection_info_.local_address = &downstream_->local_address();
-  connection_info_.local_address_restored = downstream_->local_address_restored();
-  if (connection_info_.local_address_restored) {
-    connection_info_.direct_local_address = &downstream_->direct_local_address();
-  }
-  connection_info_.remote_address = &downstream_->remote_address();
-  connection_info_.start = loop.now();
-  connection_info_.filter_chain_name = owner.listener.filter_chain_name;
+  filter::describe(*downstream_, owner.worker, owner.listener, connection_info_);
   info_.connection = &connection_info_;
   info_.start = loop.now();
   info_.start_time = loop.system_now();
@@ -197,7 +190,7 @@ void TcpProxySession::connect() {
   info_.upstream.host_address = &host->address();
   info_.upstream.host_name = host->hostname();
   info_.upstream.attempt_count = attempts_;
-  if (!upstream_.start(*cluster_, *host, upstream::ResourcePriority::kDefault)) {
+  if (!upstream_.start(*cluster_, *host, upstream::ResourcePriority::kDefault, downstream_.get())) {
     fail(ResponseFlag::kUpstreamOverflow, "");
   }
 }
@@ -209,6 +202,13 @@ void TcpProxySession::on_tcp_connected(upstream::TcpUpstream& upstream) {
   upstream_connection_info_.id = owner_.worker.connection_id();
   upstream_connection_info_.local_address = &connection.local_address();
   upstream_connection_info_.remote_address = &connection.remote_address();
+  if (connection.secured()) {
+    upstream_connection_info_.tls = connection.transport_facts();
+    if (upstream_connection_info_.tls != nullptr) {
+      upstream_connection_info_.requested_server_name = upstream_connection_info_.tls->server_name();
+    }
+    info_.upstream.handshake_end = connection.established_at();
+  }
   info_.upstream.connection = &upstream_connection_info_;
   info_.upstream.pool_ready = owner_.worker.loop.now();
   waiting_ = false;
@@ -280,6 +280,7 @@ void TcpProxySession::forwarded(Direction direction, size_t bytes, net::Connecti
 }
 
 void TcpProxySession::join() {
+  if (downstream_->secured() || upstream_.connection().secured()) return;  // what is on the wire is not the stream
   short_circuit_.join(*downstream_, upstream_.connection());
   if (!short_circuit_.joined()) return;
   // What is on its way at this moment is to be reported as well.

@@ -9,9 +9,10 @@ namespace ls = stats::listener;
 using filter::ListenerFilterStatus;
 
 PendingConnection::PendingConnection(WorkerListener& listener, std::unique_ptr<net::Connection> connection,
-                                     size_t filter, bool may_hand_over)
-    : listener_(listener), connection_(std::move(connection)), filter_(filter), may_hand_over_(may_hand_over),
-      timeout_(connection_->loop().timers(), *this) {
+                                     size_t filter, std::unique_ptr<filter::ListenerFilterMemory> memory,
+                                     bool may_hand_over)
+    : listener_(listener), connection_(std::move(connection)), filter_(filter), memory_(std::move(memory)),
+      may_hand_over_(may_hand_over), timeout_(connection_->loop().timers(), *this) {
   listener_.stats().gauge_add(ls::kDownstreamPreCxActive);
 }
 
@@ -34,7 +35,7 @@ std::unique_ptr<net::Connection> PendingConnection::leave() {
 void PendingConnection::close() { listener_.drop(leave()); }
 
 void PendingConnection::on_data(net::Connection& connection, base::Buffer&, bool end_stream) {
-  switch (listener_.run_filters(connection, filter_)) {
+  switch (listener_.run_filters(connection, filter_, memory_)) {
     case ListenerFilterStatus::kContinue: return listener_.on_inspected(leave(), may_hand_over_);
     case ListenerFilterStatus::kClose:
       listener_.stats().inc(ls::kDownstreamListenerFilterError);

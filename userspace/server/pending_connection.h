@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/list.h"
+#include "filter/listener_filter.h"
 #include "io/loop.h"
 #include "net/connection.h"
 
@@ -19,9 +20,10 @@ class PendingConnection final : private net::ConnectionHandler,
                                 public io::Retired,
                                 public base::ListHook<PendingConnection> {
  public:
-  // filter: the one that waits. may_hand_over: use_original_dst applies, when the filters are done.
+  // filter: the one that waits, memory: what it keeps. may_hand_over: use_original_dst applies, when the filters are
+  // done.
   PendingConnection(WorkerListener& listener, std::unique_ptr<net::Connection> connection, size_t filter,
-                    bool may_hand_over);
+                    std::unique_ptr<filter::ListenerFilterMemory> memory, bool may_hand_over);
   void start();
   void close();
 
@@ -34,6 +36,7 @@ class PendingConnection final : private net::ConnectionHandler,
   WorkerListener& listener_;
   std::unique_ptr<net::Connection> connection_;
   size_t filter_;
+  std::unique_ptr<filter::ListenerFilterMemory> memory_;
   const bool may_hand_over_;
   io::TimerOf<&PendingConnection::on_timeout> timeout_;
 };

@@ -39,6 +39,7 @@ Server::Server(ServerOptions options, io::Loop& loop, stats::Store& store, strea
       cluster_manager_stats_(store.add_block(stats::cluster_manager::kSchema, stats::plain_name("cluster_manager."))),
       fast_path_(*snapshot_, loop, store),
       started_(base::Clock::now()), signals_(loop, [this](int signal) { on_signal(signal); }),
+      certificates_(loop, snapshot_->transports),
       flush_timer_(loop.timers(), *this), drain_check_(loop.timers(), *this), drain_timeout_(loop.timers(), *this),
       listener_drain_(loop.timers(), *this) {
   set_state(State::kInitializing);
@@ -54,6 +55,7 @@ Server::~Server() {
     }
   }
   signals_.stop();
+  certificates_.stop();
   loop_.turn(base::milliseconds(0));
   loop_.turn(base::milliseconds(1));
 }
@@ -96,6 +98,9 @@ base::Result<void> Server::start() {
   manager.gauge_set(lm::kWorkersStarted, 1);
   set_membership();
   if (base::Result<void> ready = signals_.start(); !ready.ok()) return ready;
+  if (base::Result<void> watching = certificates_.start(); !watching.ok()) {
+    MILLRACE_LOG(kWarn, "config", "certificates that change will not be noticed: {}", watching.error().to_string());
+  }
   flush_timer_.arm(snapshot_->stats_flush_interval);
   set_state(State::kLive);
   const auto took = std::chrono::duration_cast<base::milliseconds>(base::Clock::now() - started_);
@@ -117,8 +122,10 @@ base::Result<void> Server::bind_listener(const config::Listener& options) {
   }
   const std::string stat_name = options.stat_prefix.empty() ? listener->bound[0].to_string() : options.stat_prefix;
   listener->stat_address = stats::sanitized(stat_name);
-  listener->facts = {options.name, listener->stat_address, options.chain.name,
-                     options.per_connection_buffer_limit_bytes};
+  for (const config::FilterChain& chain : options.filter_chains) {
+    listener->facts.push_back(
+        {options.name, listener->stat_address, chain.name, options.per_connection_buffer_limit_bytes});
+  }
   listener->stats = store_.add_block(stats::listener::kSchema, stats::listener_name(stat_name));
   for (unsigned w = 0; w < options_.concurrency; ++w) {
     listener->worker_stats.push_back(

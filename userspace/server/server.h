@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "config/snapshot.h"
 #include "io/loop.h"
+#include "server/certificate_watch.h"
 #include "server/fast_path.h"
 #include "server/signals.h"
 #include "server/worker.h"
@@ -101,6 +102,7 @@ class Server {
   size_t active_seen_ = 0;
   DrainScope pending_scope_ = DrainScope::kAll;
   Signals signals_;
+  CertificateWatch certificates_;
   io::TimerOf<&Server::on_flush> flush_timer_;
   io::TimerOf<&Server::on_drain_check> drain_check_;
   io::TimerOf<&Server::on_drain_timeout> drain_timeout_;

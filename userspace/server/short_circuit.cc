@@ -70,11 +70,14 @@ std::vector<net::Address> short_circuited(const config::FastPath::ShortCircuit& 
   for (const auto& listener : listeners) {
     if (!names(options, *listener)) continue;
     for (const net::Address& address : listener->bound) add(address);
-    for (const upstream::Cluster* cluster : clusters_of(*listener->options->chain.filter)) {
-      for (const auto& host : cluster->hosts()) add(host->address());
-      // Where its connections go, nobody knows before they come: any address of this machine.
-      if (cluster->options().type == upstream::DiscoveryType::kOriginalDst) {
-        add(net::Address::parse_ip("0.0.0.0", 0).value());
+    for (const config::FilterChain& chain : listener->options->filter_chains) {
+      if (chain.transport != nullptr) continue;  // what is on the wire is not the stream
+      for (const upstream::Cluster* cluster : clusters_of(*chain.filter)) {
+        for (const auto& host : cluster->hosts()) add(host->address());
+        // Where its connections go, nobody knows before they come: any address of this machine.
+        if (cluster->options().type == upstream::DiscoveryType::kOriginalDst) {
+          add(net::Address::parse_ip("0.0.0.0", 0).value());
+        }
       }
     }
   }
@@ -98,7 +101,12 @@ Result<void> ShortCircuit::start(const std::vector<std::unique_ptr<SharedListene
   export_.emplace(store_.add_block(fastpath::splice_schema(), stats::plain_name("fastpath.splice.")),
                   proven_.splice ? proven_.report.pieces : fastpath::SplicePieces{false, false, false, false});
   if (!attached) return attached;
-  for (const auto& listener : listeners) listener->facts.short_circuit = names(options_, *listener);
+  for (const auto& listener : listeners) {
+    const auto& chains = listener->options->filter_chains;
+    for (size_t i = 0; i < chains.size(); ++i) {
+      listener->facts[i].short_circuit = chains[i].transport == nullptr && names(options_, *listener);
+    }
+  }
   return {};
 }
 

@@ -10,8 +10,10 @@ WorkerListener::WorkerListener(filter::WorkerContext& worker, SharedListener& sh
                                const ListenerDirectory& directory, std::vector<int> fds)
     : worker_(worker), shared_(shared), global_(global), directory_(directory),
       stats_(shared.stats->worker(worker.index)),
-      worker_stats_(shared.worker_stats[worker.index]->worker(worker.index)),
-      host_(shared.options->chain.filter->instantiate(worker, shared.facts)) {
+      worker_stats_(shared.worker_stats[worker.index]->worker(worker.index)) {
+  for (size_t i = 0; i < options().filter_chains.size(); ++i) {
+    hosts_.push_back(options().filter_chains[i].filter->instantiate(worker, shared.facts[i]));
+  }
   for (size_t i = 0; i < fds.size(); ++i) {
     const net::Address& bound = shared.bound[i];
     // What is bound to one address is reached by it, unless the kernel hands over connections to others as well, which
@@ -41,7 +43,14 @@ void WorkerListener::stop_accepting() {
 
 void WorkerListener::close_all() {
   while (PendingConnection* pending = pending_.front()) pending->close();
-  host_->close_all();
+  while (Handshake* handshake = handshakes_.front()) handshake->close();
+  for (auto& host : hosts_) host->close_all();
+}
+
+size_t WorkerListener::active() const {
+  size_t active = pending_.count() + handshakes_.count();
+  for (const auto& host : hosts_) active += host->active();
+  return active;
 }
 
 void WorkerListener::on_accept(int fd, const net::Address* local) {
@@ -72,23 +81,27 @@ void WorkerListener::take(std::unique_ptr<net::Connection> connection) {
 
 void WorkerListener::inspect(std::unique_ptr<net::Connection> connection, bool may_hand_over) {
   size_t next = 0;
-  switch (run_filters(*connection, next)) {
+  std::unique_ptr<filter::ListenerFilterMemory> memory;
+  switch (run_filters(*connection, next, memory)) {
     case filter::ListenerFilterStatus::kContinue: return on_inspected(std::move(connection), may_hand_over);
     case filter::ListenerFilterStatus::kClose:
       stats_.inc(ls::kDownstreamListenerFilterError);
       return drop(std::move(connection));
     case filter::ListenerFilterStatus::kWait: break;
   }
-  auto* pending = new PendingConnection(*this, std::move(connection), next, may_hand_over);  // retires itself
+  auto* pending = new PendingConnection(*this, std::move(connection), next, std::move(memory),
+                                        may_hand_over);  // retires itself
   pending_.push_back(*pending);
   pending->start();
 }
 
-filter::ListenerFilterStatus WorkerListener::run_filters(net::Connection& connection, size_t& next) {
-  filter::AcceptedConnection accepted{connection, shared_.bound, worker_.original_destinations};
+filter::ListenerFilterStatus WorkerListener::run_filters(net::Connection& connection, size_t& next,
+                                                         std::unique_ptr<filter::ListenerFilterMemory>& memory) {
+  filter::AcceptedConnection accepted{connection, shared_.bound, worker_.original_destinations, worker_.index, memory};
   for (; next < options().listener_filters.size(); ++next) {
     const filter::ListenerFilterStatus status = options().listener_filters[next]->inspect(accepted);
     if (status != filter::ListenerFilterStatus::kContinue) return status;
+    memory.reset();
   }
   return filter::ListenerFilterStatus::kContinue;
 }
@@ -105,15 +118,38 @@ void WorkerListener::on_inspected(std::unique_ptr<net::Connection> connection, b
   begin(std::move(connection));
 }
 
+std::optional<size_t> WorkerListener::match(net::Connection& connection) const {
+  if (options().matcher.only()) return options().matcher.only();
+  static const net::ClientHints kNoHints;
+  const net::ClientHints& hints = connection.client_hints() != nullptr ? *connection.client_hints() : kNoHints;
+  const net::Address& source = connection.remote_address();
+  const std::string_view transport = hints.transport_protocol.empty() ? "raw_buffer" : hints.transport_protocol;
+  const std::optional<size_t> found = options().matcher.find(
+      {connection.local_address(), source, source, hints.server_name, transport, hints.application_protocols});
+  return found ? found : options().default_filter_chain;
+}
+
 void WorkerListener::begin(std::unique_ptr<net::Connection> connection) {
+  const std::optional<size_t> chain = match(*connection);
+  if (!chain) {
+    stats_.inc(ls::kNoFilterChainMatch);
+    return drop(std::move(connection), false);
+  }
   stats_.inc(ls::kDownstreamCxTotal);
   stats_.gauge_add(ls::kDownstreamCxActive);
   worker_stats_.inc(stats::listener_worker::kDownstreamCxTotal);
   worker_stats_.gauge_add(stats::listener_worker::kDownstreamCxActive);
-  host_->accept(std::move(connection), *this);
+  if (options().filter_chains[*chain].transport == nullptr) return give_to_chain(std::move(connection), *chain);
+  auto* handshake = new Handshake(*this, std::move(connection), *chain);  // retires itself
+  handshakes_.push_back(*handshake);
+  handshake->start();
 }
 
-void WorkerListener::drop(std::unique_ptr<net::Connection> connection) {
+void WorkerListener::give_to_chain(std::unique_ptr<net::Connection> connection, size_t chain) {
+  hosts_[chain]->accept(std::move(connection), *this);
+}
+
+void WorkerListener::drop(std::unique_ptr<net::Connection> connection, bool matched) {
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
   global_.active.fetch_sub(1, std::memory_order_relaxed);
   if (!options().access_logs.empty()) {
@@ -126,6 +162,11 @@ void WorkerListener::drop(std::unique_ptr<net::Connection> connection) {
     info.connection = &facts;
     info.start = info.end = worker_.loop.now();
     info.start_time = worker_.loop.system_now();
+    if (const net::ClientHints* hints = connection->client_hints()) facts.requested_server_name = hints->server_name;
+    if (!matched) {
+      info.flags.set(stream::ResponseFlag::kNoRouteFound);
+      info.response_code_details = "filter_chain_not_found";
+    }
     log(info, stream::AccessLogType::kNotSet);
   }
   net::Connection::close(std::move(connection), net::CloseMode::kNow);

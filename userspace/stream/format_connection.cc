@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "net/address.h"
+#include "net/transport.h"
 #include "stream/format_program.h"
 
 namespace millrace::stream::detail {
@@ -170,33 +171,51 @@ bool append_nothing(const Element&, const FormatContext&, std::string&) { return
 
 // ---- TLS
 
+using net::CertificateFacts;
+using net::TransportFacts;
+
 template <const ConnectionInfo* (*Get)(Info)>
-const TlsInfo* tls_of(Info i) {
+const TransportFacts* tls_of(Info i) {
   const ConnectionInfo* connection = Get(i);
-  return connection != nullptr ? connection->tls : nullptr;
+  return connection != nullptr ? connection->tls.get() : nullptr;
 }
 
-template <const ConnectionInfo* (*Get)(Info), std::string TlsInfo::*Member>
+template <const ConnectionInfo* (*Get)(Info), auto Fact>
 bool append_tls(const Element&, const FormatContext& context, std::string& out) {
-  const TlsInfo* tls = tls_of<Get>(*context.info);
+  const TransportFacts* tls = tls_of<Get>(*context.info);
   if (tls == nullptr) return false;
-  out += tls->*Member;
-  return !(tls->*Member).empty();
+  const auto value = (tls->*Fact)();
+  out += value;
+  return !value.empty();
 }
 
-template <const ConnectionInfo* (*Get)(Info), CertificateInfo TlsInfo::*Side, std::string CertificateInfo::*Member>
+bool append_text(const std::string& text, std::string& out) {
+  out += text;
+  return !text.empty();
+}
+bool append_text(const std::vector<std::string>& list, std::string& out) {
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (i > 0) out += ',';
+    out += list[i];
+  }
+  return !list.empty();
+}
+
+using Side = const CertificateFacts& (TransportFacts::*)() const;
+constexpr Side kLocal = &TransportFacts::local_certificate;
+constexpr Side kPeer = &TransportFacts::peer_certificate;
+
+template <const ConnectionInfo* (*Get)(Info), Side Of, auto Member>
 bool append_certificate(const Element&, const FormatContext& context, std::string& out) {
-  const TlsInfo* tls = tls_of<Get>(*context.info);
-  if (tls == nullptr) return false;
-  out += tls->*Side.*Member;
-  return !(tls->*Side.*Member).empty();
+  const TransportFacts* tls = tls_of<Get>(*context.info);
+  return tls != nullptr && append_text((tls->*Of)().*Member, out);
 }
 
-template <const ConnectionInfo* (*Get)(Info), base::SystemTime CertificateInfo::*Member>
+template <const ConnectionInfo* (*Get)(Info), base::SystemTime CertificateFacts::*Member>
 bool append_validity(const Element& element, const FormatContext& context, std::string& out) {
-  const TlsInfo* tls = tls_of<Get>(*context.info);
-  if (tls == nullptr || !is_set(tls->peer.*Member)) return false;
-  element.time.append(tls->peer.*Member, out);
+  const TransportFacts* tls = tls_of<Get>(*context.info);
+  if (tls == nullptr || !is_set(tls->peer_certificate().*Member)) return false;
+  element.time.append(tls->peer_certificate().*Member, out);
   return true;
 }
 
@@ -207,28 +226,28 @@ base::Result<void> configure_time(std::string_view argument, Element& element) {
   return {};
 }
 
-template <std::string CertificateInfo::*Member>
+template <auto Member>
 constexpr Operator ds_local(std::string_view name) {
-  return {name, append_certificate<downstream, &TlsInfo::local, Member>};
+  return {name, append_certificate<downstream, kLocal, Member>};
 }
-template <std::string CertificateInfo::*Member>
+template <auto Member>
 constexpr Operator ds_peer(std::string_view name) {
-  return {name, append_certificate<downstream, &TlsInfo::peer, Member>};
+  return {name, append_certificate<downstream, kPeer, Member>};
 }
-template <std::string CertificateInfo::*Member>
+template <auto Member>
 constexpr Operator us_local(std::string_view name) {
-  return {name, append_certificate<upstream, &TlsInfo::local, Member>};
+  return {name, append_certificate<upstream, kLocal, Member>};
 }
-template <std::string CertificateInfo::*Member>
+template <auto Member>
 constexpr Operator us_peer(std::string_view name) {
-  return {name, append_certificate<upstream, &TlsInfo::peer, Member>};
+  return {name, append_certificate<upstream, kPeer, Member>};
 }
-template <const ConnectionInfo* (*Get)(Info), base::SystemTime CertificateInfo::*Member>
+template <const ConnectionInfo* (*Get)(Info), base::SystemTime CertificateFacts::*Member>
 constexpr Operator validity(std::string_view name) {
   return {name, append_validity<Get, Member>, ValueType::kText, Arguments::kOptional, false, configure_time};
 }
 
-using Cert = CertificateInfo;
+using Cert = CertificateFacts;
 
 constexpr std::array kOperators = {
     address<upstream_host>("UPSTREAM_HOST"),
@@ -264,28 +283,28 @@ constexpr std::array kOperators = {
              append_connection_text<downstream, &ConnectionInfo::transport_failure_reason>},
     Operator{"UPSTREAM_SERVER_NAME", append_connection_text<upstream, &ConnectionInfo::requested_server_name>},
 
-    Operator{"DOWNSTREAM_TLS_VERSION", append_tls<downstream, &TlsInfo::version>},
-    Operator{"DOWNSTREAM_TLS_CIPHER", append_tls<downstream, &TlsInfo::cipher>},
-    Operator{"DOWNSTREAM_TLS_GROUP", append_tls<downstream, &TlsInfo::group>},
-    Operator{"DOWNSTREAM_TLS_SESSION_ID", append_tls<downstream, &TlsInfo::session_id>},
-    Operator{"TLS_JA3_FINGERPRINT", append_tls<downstream, &TlsInfo::ja3>},
-    Operator{"TLS_JA4_FINGERPRINT", append_tls<downstream, &TlsInfo::ja4>},
-    Operator{"UPSTREAM_TLS_VERSION", append_tls<upstream, &TlsInfo::version>},
-    Operator{"UPSTREAM_TLS_CIPHER", append_tls<upstream, &TlsInfo::cipher>},
-    Operator{"UPSTREAM_TLS_GROUP", append_tls<upstream, &TlsInfo::group>},
-    Operator{"UPSTREAM_TLS_SESSION_ID", append_tls<upstream, &TlsInfo::session_id>},
+    Operator{"DOWNSTREAM_TLS_VERSION", append_tls<downstream, &TransportFacts::version>},
+    Operator{"DOWNSTREAM_TLS_CIPHER", append_tls<downstream, &TransportFacts::cipher>},
+    Operator{"DOWNSTREAM_TLS_GROUP", append_tls<downstream, &TransportFacts::group>},
+    Operator{"DOWNSTREAM_TLS_SESSION_ID", append_tls<downstream, &TransportFacts::session_id>},
+    Operator{"TLS_JA3_FINGERPRINT", append_connection_text<downstream, &ConnectionInfo::ja3>},
+    Operator{"TLS_JA4_FINGERPRINT", append_connection_text<downstream, &ConnectionInfo::ja4>},
+    Operator{"UPSTREAM_TLS_VERSION", append_tls<upstream, &TransportFacts::version>},
+    Operator{"UPSTREAM_TLS_CIPHER", append_tls<upstream, &TransportFacts::cipher>},
+    Operator{"UPSTREAM_TLS_GROUP", append_tls<upstream, &TransportFacts::group>},
+    Operator{"UPSTREAM_TLS_SESSION_ID", append_tls<upstream, &TransportFacts::session_id>},
 
-    ds_local<&Cert::uri_san>("DOWNSTREAM_LOCAL_URI_SAN"),
-    ds_local<&Cert::dns_san>("DOWNSTREAM_LOCAL_DNS_SAN"),
-    ds_local<&Cert::ip_san>("DOWNSTREAM_LOCAL_IP_SAN"),
-    ds_local<&Cert::email_san>("DOWNSTREAM_LOCAL_EMAIL_SAN"),
-    ds_local<&Cert::othername_san>("DOWNSTREAM_LOCAL_OTHERNAME_SAN"),
+    ds_local<&Cert::uri_sans>("DOWNSTREAM_LOCAL_URI_SAN"),
+    ds_local<&Cert::dns_sans>("DOWNSTREAM_LOCAL_DNS_SAN"),
+    ds_local<&Cert::ip_sans>("DOWNSTREAM_LOCAL_IP_SAN"),
+    ds_local<&Cert::email_sans>("DOWNSTREAM_LOCAL_EMAIL_SAN"),
+    ds_local<&Cert::othername_sans>("DOWNSTREAM_LOCAL_OTHERNAME_SAN"),
     ds_local<&Cert::subject>("DOWNSTREAM_LOCAL_SUBJECT"),
-    ds_peer<&Cert::uri_san>("DOWNSTREAM_PEER_URI_SAN"),
-    ds_peer<&Cert::dns_san>("DOWNSTREAM_PEER_DNS_SAN"),
-    ds_peer<&Cert::ip_san>("DOWNSTREAM_PEER_IP_SAN"),
-    ds_peer<&Cert::email_san>("DOWNSTREAM_PEER_EMAIL_SAN"),
-    ds_peer<&Cert::othername_san>("DOWNSTREAM_PEER_OTHERNAME_SAN"),
+    ds_peer<&Cert::uri_sans>("DOWNSTREAM_PEER_URI_SAN"),
+    ds_peer<&Cert::dns_sans>("DOWNSTREAM_PEER_DNS_SAN"),
+    ds_peer<&Cert::ip_sans>("DOWNSTREAM_PEER_IP_SAN"),
+    ds_peer<&Cert::email_sans>("DOWNSTREAM_PEER_EMAIL_SAN"),
+    ds_peer<&Cert::othername_sans>("DOWNSTREAM_PEER_OTHERNAME_SAN"),
     ds_peer<&Cert::subject>("DOWNSTREAM_PEER_SUBJECT"),
     ds_peer<&Cert::issuer>("DOWNSTREAM_PEER_ISSUER"),
     ds_peer<&Cert::serial>("DOWNSTREAM_PEER_SERIAL"),
@@ -296,18 +315,18 @@ constexpr std::array kOperators = {
     ds_peer<&Cert::chain_fingerprints_256>("DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256"),
     ds_peer<&Cert::issuer_serial>("DOWNSTREAM_PEER_ISSUER_SERIAL"),
     ds_peer<&Cert::issuer_fingerprint_256>("DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256"),
-    ds_peer<&Cert::pem_url_encoded>("DOWNSTREAM_PEER_CERT"),
+    Operator{"DOWNSTREAM_PEER_CERT", append_tls<downstream, &TransportFacts::peer_pem_url_encoded>},
     validity<downstream, &Cert::valid_from>("DOWNSTREAM_PEER_CERT_V_START"),
     validity<downstream, &Cert::valid_until>("DOWNSTREAM_PEER_CERT_V_END"),
-    us_local<&Cert::uri_san>("UPSTREAM_LOCAL_URI_SAN"),
-    us_local<&Cert::dns_san>("UPSTREAM_LOCAL_DNS_SAN"),
-    us_local<&Cert::ip_san>("UPSTREAM_LOCAL_IP_SAN"),
-    us_peer<&Cert::uri_san>("UPSTREAM_PEER_URI_SAN"),
-    us_peer<&Cert::dns_san>("UPSTREAM_PEER_DNS_SAN"),
-    us_peer<&Cert::ip_san>("UPSTREAM_PEER_IP_SAN"),
+    us_local<&Cert::uri_sans>("UPSTREAM_LOCAL_URI_SAN"),
+    us_local<&Cert::dns_sans>("UPSTREAM_LOCAL_DNS_SAN"),
+    us_local<&Cert::ip_sans>("UPSTREAM_LOCAL_IP_SAN"),
+    us_peer<&Cert::uri_sans>("UPSTREAM_PEER_URI_SAN"),
+    us_peer<&Cert::dns_sans>("UPSTREAM_PEER_DNS_SAN"),
+    us_peer<&Cert::ip_sans>("UPSTREAM_PEER_IP_SAN"),
     us_peer<&Cert::subject>("UPSTREAM_PEER_SUBJECT"),
     us_peer<&Cert::issuer>("UPSTREAM_PEER_ISSUER"),
-    us_peer<&Cert::pem_url_encoded>("UPSTREAM_PEER_CERT"),
+    Operator{"UPSTREAM_PEER_CERT", append_tls<upstream, &TransportFacts::peer_pem_url_encoded>},
     validity<upstream, &Cert::valid_from>("UPSTREAM_PEER_CERT_V_START"),
     validity<upstream, &Cert::valid_until>("UPSTREAM_PEER_CERT_V_END"),
 };

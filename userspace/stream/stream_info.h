@@ -19,7 +19,8 @@
 
 namespace millrace::net {
 class Address;
-}
+class TransportFacts;
+}  // namespace millrace::net
 
 namespace millrace::stream {
 
@@ -29,19 +30,6 @@ std::string_view name(Protocol protocol);
 
 template <class Time>
 bool is_set(Time time) { return time.time_since_epoch().count() != 0; }
-
-// What a certificate or a TLS handshake said of one side. Lists are joined with "," already.
-struct CertificateInfo {
-  std::string subject, issuer, serial, fingerprint_1, fingerprint_256, pem_url_encoded;
-  std::string chain_serials, chain_fingerprints_1, chain_fingerprints_256;
-  std::string issuer_serial, issuer_fingerprint_256;
-  std::string uri_san, dns_san, ip_san, email_san, othername_san;
-  base::SystemTime valid_from{}, valid_until{};
-};
-struct TlsInfo {
-  std::string version, cipher, group, session_id, ja3, ja4;
-  CertificateInfo local, peer;
-};
 
 // Facts of a connection, shared by its streams; owned by the connection.
 struct ConnectionInfo {
@@ -56,7 +44,10 @@ struct ConnectionInfo {
   std::string requested_server_name;                    // SNI, received (downstream) or sent (upstream)
   std::string transport_failure_reason;
   std::string_view filter_chain_name;
-  const TlsInfo* tls = nullptr;                         // null: plaintext
+  std::string ja3, ja4;                                 // of the ClientHello, where tls_inspector was asked for them
+  std::shared_ptr<const net::TransportFacts> tls;       // null: plaintext
+  // What x-forwarded-client-cert says of this connection, once asked for.
+  mutable std::optional<std::string> forwarded_client_cert;
 
   // What ORIGINAL_DST clusters connect to; null: the connection was not redirected.
   const net::Address* original_destination() const { return local_address_restored ? local_address : nullptr; }

@@ -50,7 +50,7 @@ Context::Context(std::shared_ptr<ContextCore> core) : core_(std::move(core)) {}
 Context::~Context() = default;
 
 std::unique_ptr<net::Transport> Context::create(const Ask& ask) const {
-  return create(ask, nullptr, nullptr);
+  return create(ask, ask.local_address, ask.remote_address);
 }
 
 std::unique_ptr<net::Transport> Context::create(const Ask& ask, const net::Address* local,

@@ -141,8 +141,10 @@ void Session::set_up_client(const net::TransportFactory::Ask& ask) {
                          "TLS_error:the server name cannot be sent: " + name};
     ERR_clear_error();
   }
-  if (!ask.alpn.empty()) {
-    base::Result<std::string> wire = alpn_wire_form(ask.alpn);
+  const bool configured = !options.common.alpn.empty();
+  const std::span<const std::string> alpn = !ask.alpn.empty() || configured ? ask.alpn : ask.alpn_fallback;
+  if (!alpn.empty()) {
+    base::Result<std::string> wire = alpn_wire_form(alpn);
     if (wire) SSL_set_alpn_protos(ssl, reinterpret_cast<const uint8_t*>(wire->data()), wire->size());
   }
   if (options.allow_renegotiation) SSL_set_renegotiate_mode(ssl, ssl_renegotiate_freely);

@@ -20,8 +20,13 @@ uint64_t next_id(uint16_t worker) {
 
 }  // namespace
 
-net::ConnectOptions connect_options(const ClusterOptions& options) {
+net::ConnectOptions connect_options(const ThreadLocalCluster& cluster, const Host& host) {
+  const ClusterOptions& options = cluster.cluster().options();
   net::ConnectOptions connect;
+  connect.transport = host.transport();
+  connect.transport_ask.worker = cluster.worker();
+  connect.transport_ask.host_name = host.hostname();
+  connect.transport_ask.remote_address = &host.address();
   connect.timeout = options.connect_timeout;
   connect.bind_address = options.bind_address;
   connect.keepalive = options.tcp_keepalive ? &*options.tcp_keepalive : nullptr;
@@ -62,6 +67,12 @@ std::shared_ptr<const UpstreamConnectionInfo> ConnectionAccount::info(net::Conne
     info->id = id_;
     info->start = info->connect_start = created_;
     info->connect_end = connected_at_;
+    if (connection.secured()) {
+      info->connect_end = connection.handshake_start();
+      info->handshake_end = connection.established_at();
+      info->tls = connection.transport_facts();
+      if (info->tls != nullptr) info->requested_server_name = info->tls->server_name();
+    }
     info->local = connection.local_address();
     info->remote = host_.address();
     info->local_address = &info->local;

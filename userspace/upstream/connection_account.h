@@ -20,8 +20,8 @@ struct UpstreamConnectionInfo : stream::ConnectionInfo {
   base::MonotonicTime connect_start{}, connect_end{};
 };
 
-// How the cluster's connections are made. Points into the options.
-net::ConnectOptions connect_options(const ClusterOptions& options);
+// How connections to a host are made. Points into the options and the host.
+net::ConnectOptions connect_options(const ThreadLocalCluster& cluster, const Host& host);
 
 class ConnectionAccount {
  public:

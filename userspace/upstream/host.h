@@ -64,6 +64,7 @@ class Host : public std::enable_shared_from_this<Host> {
   Cluster& cluster() const { return cluster_; }
   const net::Address& address() const { return address_; }
   std::string_view hostname() const { return hostname_; }
+  const net::TransportFactory* transport() const { return transport_.get(); }  // null: plain
   uint32_t weight() const { return weight_; }
   const Locality& locality() const { return locality_; }
   uint32_t priority() const { return priority_; }
@@ -102,6 +103,7 @@ class Host : public std::enable_shared_from_this<Host> {
   const Locality& locality_;
   const net::Address address_;
   const std::string hostname_;
+  const std::shared_ptr<const net::TransportFactory> transport_;
   const uint32_t weight_;
   const uint32_t priority_;
   const uint32_t index_;

@@ -45,7 +45,9 @@ http::Framing request_framing(const http::HeaderMap& headers, bool end_stream) {
 }  // namespace
 
 Http1Client::Http1Client(HttpPool& pool)
-    : HttpClient(pool, 1), hop_(pool.cluster().splice_offers()),
+    : HttpClient(pool, 1),
+      // With a transport what is on the wire is not the stream.
+      hop_(pool.host().transport() == nullptr ? pool.cluster().splice_offers() : nullptr),
       parser_(parser_options(pool.cluster().cluster().options().http)) {
   stats().inc(stat::kUpstreamCxHttp1Total);
 }
@@ -219,7 +221,8 @@ void Http1Client::on_raw_data(base::Buffer& data, bool end_stream) {
 // The peer ended its side while a response was due.
 void Http1Client::on_end_of_stream() {
   const Event event = parser_.on_eof();
-  if (event == Event::kComplete) {  // a body that ends with the connection
+  // A body that ends with the connection: with TLS only a close_notify says so (RFC 9112, section 9.8).
+  if (event == Event::kComplete && !connection_->read_truncated()) {
     UpstreamRequest& request = finish(false);
     base::Buffer none;
     request.handler_.on_data(request, none, true);

@@ -13,8 +13,10 @@ HttpClient::HttpClient(HttpPool& pool, uint32_t expected)
       expected_(expected),
       idle_timer_(pool.cluster().loop().timers(), *this),
       duration_timer_(pool.cluster().loop().timers(), *this) {
-  connection_ =
-      net::Connection::connect(pool.cluster().loop(), pool.host().address(), connect_options(options()), *this);
+  static const std::vector<std::string> kHttp1{"http/1.1"}, kHttp2{"h2"};
+  net::ConnectOptions how = connect_options(pool.cluster(), pool.host());
+  how.transport_ask.alpn_fallback = pool.protocol() == stream::Protocol::kHttp2 ? kHttp2 : kHttp1;
+  connection_ = net::Connection::connect(pool.cluster().loop(), pool.host().address(), how, *this);
   connection_->set_watermark(options().per_connection_buffer_limit_bytes);
 }
 

@@ -33,6 +33,7 @@ class HttpPool {
   ThreadLocalCluster& cluster() const { return cluster_; }
   Host& host() const { return host_; }
   ResourcePriority priority() const { return priority_; }
+  stream::Protocol protocol() const { return protocol_; }
   size_t connections() const { return connections_; }  // connecting, idle and active
   size_t pending() const { return pending_count_; }
 

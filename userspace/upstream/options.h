@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "http/http2_options.h"
 #include "net/address.h"
 #include "net/socket.h"
+#include "net/transport.h"
 
 namespace millrace::upstream {
 
@@ -40,6 +42,8 @@ struct EndpointOptions {
   uint32_t weight = 1;  // 1..128 in practice; the sum over a cluster fits 32 bits
   HealthStatus health_status = HealthStatus::kUnknown;
   bool canary = false;
+  // Of transport_socket_matches, null for plain; unset: the cluster's.
+  std::optional<std::shared_ptr<const net::TransportFactory>> transport;
 };
 
 struct LocalityEndpoints {
@@ -123,6 +127,8 @@ struct ClusterOptions {
   std::optional<net::TcpKeepalive> tcp_keepalive;
   net::Address bind_address;                      // upstream_bind_config.source_address; empty: the kernel's choice
   std::vector<net::SocketOption> socket_options;  // of upstream_bind_config, freebind among them
+  // Of hosts that have none of their own; null: plain.
+  std::shared_ptr<const net::TransportFactory> transport;
 };
 
 }  // namespace millrace::upstream

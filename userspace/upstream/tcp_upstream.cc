@@ -8,7 +8,8 @@ namespace millrace::upstream {
 namespace stat = stats::cluster;
 using EndedBy = ConnectionAccount::EndedBy;
 
-bool TcpUpstream::start(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority) {
+bool TcpUpstream::start(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority,
+                        net::Connection* proxied) {
   MILLRACE_ASSERT(connection_ == nullptr);
   Resources& resources = cluster.cluster().resources(priority);
   if (!resources.pending_requests.try_acquire()) {
@@ -23,8 +24,12 @@ bool TcpUpstream::start(ThreadLocalCluster& cluster, Host& host, ResourcePriorit
   cluster.stats().inc(stat::kUpstreamRqPendingTotal);
   cluster.stats().gauge_add(stat::kUpstreamRqPendingActive);
   account_.emplace(cluster, host, priority);
-  connection_ = net::Connection::connect(cluster.loop(), host.address(),
-                                         connect_options(cluster.cluster().options()), *this);
+  net::ConnectOptions options = connect_options(cluster, host);
+  if (proxied != nullptr && host.transport() != nullptr) {
+    options.transport_ask.source = &proxied->remote_address();
+    options.transport_ask.destination = &proxied->local_address();
+  }
+  connection_ = net::Connection::connect(cluster.loop(), host.address(), options, *this);
   connection_->set_watermark(cluster.cluster().options().per_connection_buffer_limit_bytes);
   return true;
 }

@@ -34,7 +34,9 @@ class TcpUpstream final : private net::ConnectionHandler {
   ~TcpUpstream() { close(net::CloseMode::kNow, ConnectionAccount::EndedBy::kLocal); }
 
   // False: a breaker is open (UO), counted. True: one of the handler's calls follows, not from within this one.
-  [[nodiscard]] bool start(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority);
+  // proxied: the connection that this one is for, if a transport is to tell the host about it.
+  [[nodiscard]] bool start(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority,
+                           net::Connection* proxied = nullptr);
   // While connecting or connected; else does nothing.
   void close(net::CloseMode mode, ConnectionAccount::EndedBy by);
 

@@ -107,7 +107,7 @@ TEST(TranslateListener, TakesTheOriginalDstFilterByItsName) {
 TEST(TranslateListener, RefusesListenerFiltersThatItDoesNotHave) {
   TestConfig config;
   config.listener["listener_filters"] =
-      "[{name: t, typed_config: " + typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", {}) + "}]";
+      "[{name: t, typed_config: " + typed("envoy.extensions.filters.listener.original_src.v3.OriginalSrc", {}) + "}]";
   EXPECT_THAT(Translated(config).messages(), HasSubstr("known to Envoy, not supported by Millrace yet"));
   config.listener["listener_filters"] = "[{name: mine}]";
   EXPECT_THAT(Translated(config).messages(), HasSubstr("listener_filters[0]: filter 'mine' has no typed_config"));
@@ -168,12 +168,10 @@ TEST(TranslateListener, WantsAnAddressWithAPort) {
   EXPECT_THAT(Translated(config).messages(), HasSubstr("listeners[0].address"));
 }
 
-TEST(TranslateListener, WantsOneChainThatEndsInATerminalFilter) {
+TEST(TranslateListener, WantsChainsThatEndInATerminalFilter) {
   TestConfig config;
   const std::string tcp =
       "{name: t, typed_config: " + typed(kTcpProxyType, {{"stat_prefix", "s"}, {"cluster", "c"}}) + "}";
-  config.listener["filter_chains"] = "[{filters: [" + tcp + "]}, {filters: [" + tcp + "]}]";
-  EXPECT_THAT(Translated(config).messages(), HasSubstr("2 filter chains: Millrace matches no filter chains yet"));
   config.listener["filter_chains"] = "[{filters: [" + tcp + ", " + tcp + "]}]";
   EXPECT_THAT(Translated(config).messages(), HasSubstr("filters[0]: 't' must be the last filter of its chain"));
   config.listener["filter_chains"] = "[]";
@@ -181,7 +179,69 @@ TEST(TranslateListener, WantsOneChainThatEndsInATerminalFilter) {
   config.listener["default_filter_chain"] = "{name: d, filters: [" + tcp + "]}";
   const Translated t(config);
   ASSERT_TRUE(t.ok()) << t.messages();
-  EXPECT_EQ(t.listener().chain.name, "d");
+  EXPECT_EQ(t.listener().filter_chains.at(0).name, "d");
+}
+
+constexpr const char* kTlsInspectorType = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+
+// Filter chains with these matches, named a, b, c ...
+TestConfig with_chains(const std::vector<std::string>& matches) {
+  TestConfig config;
+  const std::string filters = "filters: [{name: t, typed_config: " +
+                              typed(kTcpProxyType, {{"stat_prefix", "s"}, {"cluster", "c"}}) + "}]";
+  std::string chains;
+  for (size_t i = 0; i < matches.size(); ++i) {
+    chains += (i == 0 ? "{name: " : ", {name: ") + std::string(1, static_cast<char>('a' + i)) + ", " + filters +
+              (matches[i].empty() ? "" : ", filter_chain_match: " + matches[i]) + "}";
+  }
+  config.listener["filter_chains"] = "[" + chains + "]";
+  config.listener["listener_filters"] = "[{name: i, typed_config: " + typed(kTlsInspectorType, {}) + "}]";
+  return config;
+}
+
+TEST(TranslateListener, MatchesFilterChains) {
+  TestConfig config = with_chains({"{server_names: ['*.Example.com', a.test]}", "{transport_protocol: raw_buffer}",
+                                   "{source_prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}]}"});
+  config.listener["default_filter_chain"] =
+      "{name: d, transport_socket_connect_timeout: 3s, filters: [{name: t, typed_config: " +
+      typed(kTcpProxyType, {{"stat_prefix", "s"}, {"cluster", "c"}}) + "}]}";
+  const Translated t(config);
+  ASSERT_TRUE(t.ok()) << t.messages();
+  EXPECT_EQ(t.messages(), "");
+  const Listener& l = t.listener();
+  ASSERT_EQ(l.filter_chains.size(), 4u);
+  EXPECT_EQ(l.default_filter_chain, 3u);
+  EXPECT_EQ(l.filter_chains[3].name, "d");
+  EXPECT_EQ(l.filter_chains[3].transport_connect_timeout, std::chrono::seconds(3));
+  const net::Address here = *net::Address::parse_ip("10.1.1.1", 80);
+  const std::vector<std::string> none;
+  EXPECT_EQ(l.matcher.find({here, here, here, "www.example.com", "tls", none}), 0u);
+  EXPECT_EQ(l.matcher.find({here, here, here, "", "raw_buffer", none}), 1u);
+  EXPECT_EQ(l.matcher.find({here, here, here, "", "tls", none}), 2u);
+}
+
+TEST(TranslateListener, RefusesChainsOfTheSameConnections) {
+  EXPECT_THAT(Translated(with_chains({"{server_names: [a.test, b.test]}", "{server_names: [b.test]}"})).messages(),
+              HasSubstr("filter_chains[1].filter_chain_match: matches connections that filter_chains[0] 'a' matches as "
+                        "closely; make the matches of the two chains differ"));
+  EXPECT_THAT(Translated(with_chains({"", ""})).messages(), HasSubstr("filter_chains[1]: matches connections"));
+  EXPECT_THAT(Translated(with_chains({"{server_names: ['a*.test']}"})).messages(),
+              HasSubstr("server_names[0]: 'a*.test' is no server name"));
+  EXPECT_THAT(Translated(with_chains({"{address_suffix: '1.2', suffix_len: 8}"})).messages(),
+              HasSubstr("known to Envoy, not supported by Millrace yet"));
+}
+
+TEST(TranslateListener, AddsTheFilterThatServerNamesNeed) {
+  TestConfig config = with_chains({"{server_names: [a.test]}"});
+  config.listener.erase("listener_filters");
+  const Translated t(config);
+  ASSERT_TRUE(t.ok()) << t.messages();
+  ASSERT_EQ(t.listener().listener_filters.size(), 1u);
+  EXPECT_EQ(t.listener().listener_filters[0]->type_name(), "envoy.filters.listener.tls_inspector");
+  EXPECT_THAT(t.messages(), HasSubstr("filter_chain_match reads what only tls_inspector finds out: it was added"));
+  TestConfig plain = with_chains({"{server_names: [a.test], transport_protocol: raw_buffer}"});
+  plain.listener.erase("listener_filters");
+  EXPECT_TRUE(Translated(plain).listener().listener_filters.empty());
 }
 
 TEST(TranslateListener, TakesOnlyPlainTransports) {

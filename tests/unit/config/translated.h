@@ -99,10 +99,10 @@ class Translated {
   const upstream::Cluster& cluster() const { return snapshot().clusters->at(0); }
   const upstream::ClusterOptions& cluster_options() const { return cluster().options(); }
   const filter::HcmOptions& hcm() const {
-    return dynamic_cast<const filter::HcmConfig&>(*listener().chain.filter).options();
+    return dynamic_cast<const filter::HcmConfig&>(*listener().filter_chains.at(0).filter).options();
   }
   const router::TcpProxyOptions& tcp() const {
-    return dynamic_cast<const router::TcpProxyConfig&>(*listener().chain.filter).options();
+    return dynamic_cast<const router::TcpProxyConfig&>(*listener().filter_chains.at(0).filter).options();
   }
   const route::RouteTableOptions& routes() const { return hcm().routes->options(); }
   const route::VirtualHostOptions& virtual_host() const { return routes().virtual_hosts.at(0); }

@@ -34,7 +34,8 @@ class OriginalDstFilterTest : public testing::Test {
     if (!before_nat.empty()) peer.before_nat = address(before_nat);
     if (!in_source.empty()) source.known[fd] = address(in_source);
     auto connection = net::Connection::accepted(*loop, fd);
-    AcceptedConnection accepted{*connection, bound, &source};
+    std::unique_ptr<ListenerFilterMemory> memory;
+    AcceptedConnection accepted{*connection, bound, &source, 0, memory};
     EXPECT_EQ(OriginalDstFilter().inspect(accepted), ListenerFilterStatus::kContinue);
     EXPECT_EQ(connection->direct_local_address(), address(local));
     const std::string found =

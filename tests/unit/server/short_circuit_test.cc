@@ -43,7 +43,7 @@ class ShortCircuitedTest : public testing::Test {
   void listen(const char* name, std::vector<net::Address> bound, std::unique_ptr<filter::NetworkFilterConfig> end) {
     auto options = std::make_unique<config::Listener>();
     options->name = name;
-    options->chain.filter = std::move(end);
+    options->filter_chains.emplace_back().filter = std::move(end);
     auto listener = std::make_unique<SharedListener>();
     listener->options = options.get();
     listener->bound = std::move(bound);

@@ -9,8 +9,12 @@
 #include <sstream>
 
 #include "filter/original_dst_filter.h"
+#include "filter/tls_inspector.h"
 #include "stats/names.h"
 #include "stats/schema_listener.h"
+#include "stats/schema_tls_inspector.h"
+#include "support/toy_transport.h"
+#include "unit/tls/hello_bytes.h"
 #include "unit/upstream/fake_network.h"
 
 namespace millrace::server {
@@ -79,7 +83,9 @@ class WorkerListenerTest : public testing::Test {
     config::Listener options;
     SharedListener shared;
     std::unique_ptr<WorkerListener> listener;
-    const Chain::Host& host() const { return *static_cast<const Chain&>(*options.chain.filter).host; }
+    const Chain::Host& host(size_t chain = 0) const {
+      return *static_cast<const Chain&>(*options.filter_chains.at(chain).filter).host;
+    }
     uint64_t counter(uint16_t index) const { return shared.stats->counter(index); }
     int64_t gauge(uint16_t index) const { return shared.stats->gauge(index); }
   };
@@ -117,7 +123,9 @@ class WorkerListenerTest : public testing::Test {
     made.options.name = where;
     made.options.bind_to_port = bind;
     made.options.addresses = {address(where)};
-    made.options.chain.filter = std::make_unique<Chain>();
+    made.options.filter_chains.emplace_back().filter = std::make_unique<Chain>();
+    (void)made.options.matcher.add({}, 0);
+    made.shared.facts.resize(1);
     made.shared.options = &made.options;
     made.shared.bound = made.options.addresses;
     made.shared.stats = store.add_block(ls::kSchema, stats::listener_name(where));
@@ -131,6 +139,36 @@ class WorkerListenerTest : public testing::Test {
     made.listener = std::make_unique<WorkerListener>(*worker, made.shared, global, directory, fds);
     directory.add(*made.listener);
     made.listener->start();
+  }
+  // One more filter chain, behind the one that every listener has here.
+  config::FilterChain& add_chain(Made& made, const filter::FilterChainMatch& match) {
+    config::FilterChain& chain = made.options.filter_chains.emplace_back();
+    chain.filter = std::make_unique<Chain>();
+    (void)made.options.matcher.add(match, made.options.filter_chains.size() - 1);
+    made.shared.facts.resize(made.options.filter_chains.size());
+    return chain;
+  }
+  void inspect_tls(Made& made) {
+    filter::TlsInspectorOptions options;
+    options.stats = store.add_block(stats::tls_inspector::kSchema, stats::plain_name("tls_inspector."));
+    made.options.listener_filters.push_back(std::make_unique<filter::TlsInspector>(options));
+  }
+  void log_to(Made& made, const std::string& path, std::string_view format) {
+    stream::AccessLogOptions log;
+    log.path = path;
+    log.format = std::string(format);
+    made.options.access_logs.push_back(std::move(*stream::AccessLog::compile(log, &files)));
+  }
+  std::string logged(const std::string& path) {
+    worker->access_log.flush(false);
+    EXPECT_TRUE(files.drain(base::seconds(5)));
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    std::filesystem::remove(path);
+    return text.str();
+  }
+  static std::string log_path() {
+    return testing::TempDir() + "millrace_server_log_" + std::to_string(getpid());
   }
   void wait_for_bytes(Made& made, size_t wanted, size_t taken = 0) {
     made.options.listener_filters.push_back(std::make_unique<ByteFilter>(wanted, taken));
@@ -249,20 +287,114 @@ TEST_F(WorkerListenerTest, CountsWhyAConnectionEndedBeforeItsChain) {
 TEST_F(WorkerListenerTest, LogsAConnectionThatNeverCameToItsChain) {
   Made& made = make("127.0.0.1:80");
   wait_for_bytes(made, 3);
-  const std::string path = testing::TempDir() + "millrace_server_log_" + std::to_string(getpid());
-  stream::AccessLogOptions log;
-  log.path = path;
-  log.format = "%DOWNSTREAM_LOCAL_ADDRESS% %ACCESS_LOG_TYPE%\n";
-  made.options.access_logs.push_back(std::move(*stream::AccessLog::compile(log, &files)));
+  const std::string path = log_path();
+  log_to(made, path, "%DOWNSTREAM_LOCAL_ADDRESS% %ACCESS_LOG_TYPE%\n");
   start(made);
   client("127.0.0.1:80").ends = true;
   turn();
-  worker->access_log.flush(false);
-  ASSERT_TRUE(files.drain(base::seconds(5)));
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  EXPECT_EQ(text.str(), "127.0.0.1:80 NotSet\n");
-  std::filesystem::remove(path);
+  EXPECT_EQ(logged(path), "127.0.0.1:80 NotSet\n");
+}
+
+// ---- filter chains and their transports
+
+TEST_F(WorkerListenerTest, GivesAConnectionToTheChainThatItsHelloMatches) {
+  Made& made = make("127.0.0.1:443");
+  add_chain(made, {.server_names = {"*.test"}});
+  inspect_tls(made);
+  start(made);
+  const std::string hello =
+      tls::in_records(tls::hello_message(tls::numbers({0x1301}), tls::server_name("a.test")));
+  client("127.0.0.1:443").says.push_back(hello);
+  client("127.0.0.1:443").says.push_back("plain");
+  turn();
+  EXPECT_EQ(made.host(1).received, hello);
+  EXPECT_EQ(made.host(0).received, "plain");
+  EXPECT_EQ(made.listener->active(), 2u);
+}
+
+TEST_F(WorkerListenerTest, ClosesWhatNoChainMatchesUnlessThereIsADefault) {
+  Made& made = make("127.0.0.1:80");
+  made.options.matcher = {};
+  made.options.filter_chains.clear();
+  add_chain(made, {.destination_port = 81});
+  const std::string path = log_path();
+  log_to(made, path, "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\n");
+  start(made);
+  EXPECT_TRUE(client("127.0.0.1:80").closed);
+  EXPECT_EQ(made.counter(ls::kNoFilterChainMatch), 1u);
+  EXPECT_EQ(made.counter(ls::kDownstreamCxTotal), 0u);
+  EXPECT_EQ(logged(path), "NR filter_chain_not_found\n");
+  made.options.default_filter_chain = 0;
+  EXPECT_FALSE(client("127.0.0.1:80").closed);
+  EXPECT_EQ(made.host().active(), 1u);
+}
+
+class SecuredListenerTest : public WorkerListenerTest {
+ protected:
+  static constexpr auto kHello = test::ToyTransport::Type::kHello;
+  Made& make_secured(milliseconds timeout = milliseconds(0)) {
+    Made& made = make("127.0.0.1:443");
+    made.options.filter_chains[0].transport = factory;
+    made.options.filter_chains[0].transport_connect_timeout = timeout;
+    return made;
+  }
+  std::shared_ptr<test::ToyFactory> factory = std::make_shared<test::ToyFactory>(false);
+};
+
+TEST_F(SecuredListenerTest, TheChainGetsAConnectionOnceItIsEstablished) {
+  Made& made = make_secured();
+  start(made);
+  auto& peer = client("127.0.0.1:443");
+  EXPECT_EQ(made.host().active(), 0u);
+  EXPECT_EQ(made.listener->active(), 1u);
+  EXPECT_EQ(made.gauge(ls::kDownstreamCxActive), 1);
+  peer.says.push_back(test::ToyTransport::record(kHello, "toy") +
+                      test::ToyTransport::record(test::ToyTransport::Type::kData, "with it"));
+  turn();
+  turn();
+  EXPECT_EQ(made.host().active(), 1u);
+  EXPECT_EQ(made.host().connections[0]->negotiated_protocol(), "toy");
+  EXPECT_EQ(made.host().received, "with it");
+  EXPECT_EQ(made.counter(ls::kDownstreamCxTotal), 1u);
+}
+
+TEST_F(SecuredListenerTest, AFailedHandshakeIsLoggedWithItsReason) {
+  Made& made = make_secured();
+  const std::string path = log_path();
+  log_to(made, path, "%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %ACCESS_LOG_TYPE%\n");
+  start(made);
+  auto& peer = client("127.0.0.1:443");
+  peer.says.push_back(test::ToyTransport::record(kHello, "other"));
+  turn();
+  peer.ends = true;
+  turn();
+  EXPECT_TRUE(peer.closed);
+  EXPECT_EQ(peer.received, test::ToyTransport::record(test::ToyTransport::Type::kAlert, "no such protocol"));
+  EXPECT_EQ(made.gauge(ls::kDownstreamCxActive), 0);
+  EXPECT_EQ(made.listener->active(), 0u);
+  EXPECT_EQ(logged(path), "toy:_refused_other TcpConnectionEnd\n");
+}
+
+TEST_F(SecuredListenerTest, AHandshakeHasItsTimeout) {
+  Made& made = make_secured(milliseconds(100));
+  const std::string path = log_path();
+  log_to(made, path, "%CONNECTION_TERMINATION_DETAILS%\n");
+  start(made);
+  auto& peer = client("127.0.0.1:443");
+  advance(milliseconds(99));
+  EXPECT_FALSE(peer.closed);
+  advance(milliseconds(3));
+  EXPECT_TRUE(peer.closed);
+  EXPECT_EQ(made.counter(ls::kDownstreamCxTransportSocketConnectTimeout), 1u);
+  EXPECT_EQ(logged(path), "transport socket timeout was reached\n");
+}
+
+TEST_F(SecuredListenerTest, WithoutASecretConnectionsAreClosed) {
+  Made& made = make_secured();
+  factory->empty = true;
+  start(made);
+  EXPECT_TRUE(client("127.0.0.1:443").closed);
+  EXPECT_EQ(made.gauge(ls::kDownstreamCxActive), 0);
 }
 
 TEST_F(WorkerListenerTest, HandsRedirectedConnectionsToTheListenerOfTheirDestination) {

@@ -9,6 +9,7 @@
 
 #include "base/prng.h"
 #include "net/address.h"
+#include "support/known_facts.h"
 
 namespace millrace::stream {
 namespace {
@@ -384,15 +385,13 @@ TEST_F(FormatterTest, TlsFactsAreMissingOnAPlaintextConnection) {
 }
 
 TEST_F(FormatterTest, WritesTlsFacts) {
-  TlsInfo tls;
-  tls.version = "TLSv1.3";
-  tls.cipher = "TLS_AES_128_GCM_SHA256";
-  tls.peer.subject = "CN=client";
-  tls.peer.uri_san = "spiffe://a,spiffe://b";
-  tls.peer.valid_until = SystemTime(base::seconds(1709164800));
-  tls.local.dns_san = "front.example";
-  connection_.tls = &tls;
-  upstream_.tls = &tls;
+  const auto tls = std::make_shared<test::KnownFacts>();
+  tls->peer.subject = "CN=client";
+  tls->peer.uri_sans = {"spiffe://a", "spiffe://b"};
+  tls->peer.valid_until = SystemTime(base::seconds(1709164800));
+  tls->local.dns_sans = {"front.example"};
+  connection_.tls = tls;
+  upstream_.tls = tls;
   upstream_.requested_server_name = "back.example";
   EXPECT_EQ(format("%DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_TLS_CIPHER% %DOWNSTREAM_PEER_SUBJECT% "
                    "%DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_LOCAL_DNS_SAN% %DOWNSTREAM_PEER_ISSUER%"),
@@ -400,6 +399,9 @@ TEST_F(FormatterTest, WritesTlsFacts) {
   EXPECT_EQ(format("%DOWNSTREAM_PEER_CERT_V_END(%F)% %DOWNSTREAM_PEER_CERT_V_START% %UPSTREAM_PEER_SUBJECT% "
                    "%UPSTREAM_SERVER_NAME%"),
             "2024-02-29 - CN=client back.example");
+  connection_.ja3 = "aaa";
+  EXPECT_EQ(format("%TLS_JA3_FINGERPRINT% %TLS_JA4_FINGERPRINT% %UPSTREAM_TLS_SESSION_ID% %DOWNSTREAM_PEER_CERT%"),
+            "aaa - 0a0b -----BEGIN%20");
 }
 
 TEST_F(FormatterTest, WritesWhatTheProcessKnows) {
