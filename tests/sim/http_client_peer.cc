@@ -8,7 +8,7 @@
 namespace millrace::sim {
 
 HttpClient::HttpClient(Scenery& scenery, std::vector<Plan*> plans, uint32_t depth, bool slow)
-    : PacedPeer(scenery, slow), todo_(plans.begin(), plans.end()), depth_(depth) {}
+    : Client(scenery, slow), todo_(plans.begin(), plans.end()), depth_(depth) {}
 
 void HttpClient::start() {
   if (todo_.empty()) {
@@ -165,8 +165,8 @@ void HttpClient::on_response_end() {
   open_.pop_front();
   exchange.plan->answered = true;
   exchange.plan->local = local_;
-  if (local_) check_local(exchange);
-  else check_whole(exchange);
+  if (local_) check_local(scenery_, *exchange.plan, reader_.status(), reader_.get("location"), exchange.local_body);
+  else check_whole(scenery_, *exchange.plan, reader_.status(), exchange.read);
   if (!exchange.written) {
     writing_ = false;
     EXPECT_TRUE(close_seen_) << exchange.plan->describe() << " was answered before it was whole, without close";
@@ -176,20 +176,19 @@ void HttpClient::on_response_end() {
   if (todo_.empty() && open_.empty()) connection_over(true);
 }
 
-void HttpClient::check_whole(const Exchange& exchange) {
-  const Plan& plan = *exchange.plan;
-  const bool failed_first = plan.answer == Plan::Answer::kFailFirst && reader_.status() == 503;
+void check_whole(const Scenery& scenery, const Plan& plan, int status, uint64_t read) {
+  const bool failed_first = plan.answer == Plan::Answer::kFailFirst && status == 503;
   if (failed_first) {
-    EXPECT_TRUE(plan.route != Plan::Route::kRetry || !plan.benign() || scenery_.troubled)
+    EXPECT_TRUE(plan.route != Plan::Route::kRetry || !plan.benign() || scenery.troubled)
         << "not retried: " << plan.describe();
   } else {
-    EXPECT_EQ(reader_.status(), plan.status) << "of " << plan.id;
+    EXPECT_EQ(status, plan.status) << "of " << plan.id;
   }
-  const bool bodiless = plan.method == "HEAD" || reader_.status() == 204 || reader_.status() == 304;
+  const bool bodiless = plan.method == "HEAD" || status == 204 || status == 304;
   const uint64_t due = bodiless ? 0 : plan.response_bytes;
   const bool any_length = plan.answer == Plan::Answer::kCloseInside && plan.framing == Plan::Framing::kUntilClose;
   if (!any_length) {
-    EXPECT_EQ(exchange.read, due) << "length of response: " << plan.describe();
+    EXPECT_EQ(read, due) << "length of response: " << plan.describe();
   }
   EXPECT_TRUE(plan.answer != Plan::Answer::kHang && plan.answer != Plan::Answer::kCloseBefore &&
               plan.answer != Plan::Answer::kResetBefore && plan.answer != Plan::Answer::kGarbage)
@@ -200,9 +199,8 @@ void HttpClient::check_whole(const Exchange& exchange) {
   EXPECT_FALSE(unfinished && due > 0) << "a cut response looks whole: " << plan.describe();
 }
 
-void HttpClient::check_local(const Exchange& exchange) {
-  const Plan& plan = *exchange.plan;
-  const int status = reader_.status();
+void check_local(const Scenery& scenery, const Plan& plan, int status, std::string_view location,
+                 const std::string& body) {
   if (plan.bad != Plan::Bad::kNo) {
     EXPECT_EQ(status, plan.bad == Plan::Bad::kHeadTooLarge ? 431 : 400) << plan.id;
     return;
@@ -210,11 +208,11 @@ void HttpClient::check_local(const Exchange& exchange) {
   switch (plan.route) {
     case Plan::Route::kDirect:
       EXPECT_EQ(status, 200);
-      EXPECT_EQ(exchange.local_body, plan.method == "HEAD" ? "" : kDirectBody);
+      EXPECT_EQ(body, plan.method == "HEAD" ? "" : kDirectBody);
       return;
     case Plan::Route::kRedirect:
       EXPECT_EQ(status, 301);
-      EXPECT_EQ(reader_.get("location"), "http://elsewhere" + plan.target());
+      EXPECT_EQ(location, "http://elsewhere" + plan.target());
       return;
     case Plan::Route::kNoRoute: EXPECT_EQ(status, 404); return;
     case Plan::Route::kNoCluster: EXPECT_EQ(status, 503); return;
@@ -223,14 +221,14 @@ void HttpClient::check_local(const Exchange& exchange) {
   // 504 is a timeout's; 502 and 503 a server's that failed.
   // With tight breakers it may wait for a connection that one which hangs has; 408 if the wait kept it from
   // being read.
-  const bool waits = scenery_.tight_breakers;
+  const bool waits = scenery.tight_breakers;
   const bool may_time_out = plan.route == Plan::Route::kShort || plan.answer == Plan::Answer::kHang || waits;
   EXPECT_TRUE(status == 502 || status == 503 || (status == 504 && may_time_out) || (status == 408 && waits))
       << "a local reply " << status << " to " << plan.describe();
   // A server may close a kept connection at the very moment; only what is safe to repeat is repeated.
-  const bool stale = scenery_.silent_closes && (!plan.idempotent());
-  EXPECT_TRUE(scenery_.troubled || !plan.benign() || stale)
-      << plan.describe() << ": got " << status << " " << exchange.local_body;
+  const bool stale = scenery.silent_closes && (!plan.idempotent());
+  EXPECT_TRUE(scenery.troubled || !plan.benign() || stale)
+      << plan.describe() << ": got " << status << " " << body;
 }
 
 // ---- the end of a connection

@@ -1,10 +1,12 @@
-// Simulated HTTP/1 clients and servers that follow a Plan and check every byte they are given against it.
+// Simulated HTTP/1 clients and servers, and HTTP/2 clients, that follow a Plan and check every byte they are given
+// against it.
 #pragma once
 #include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "http/http2_session.h"
 #include "sim/bytes.h"
 #include "sim/http_plan.h"
 #include "sim/message.h"
@@ -71,13 +73,25 @@ class HttpServer final : public PacedPeer {
   uint32_t generation_ = 0;   // callbacks of an earlier exchange do nothing
 };
 
+// A whole response, against its plan.
+void check_whole(const Scenery& scenery, const Plan& plan, int status, uint64_t read);
+// One that no server gave.
+void check_local(const Scenery& scenery, const Plan& plan, int status, std::string_view location,
+                 const std::string& body);
+
 // A client with a list of requests, one connection at a time.
-class HttpClient final : public PacedPeer {
+class Client : public PacedPeer {
+ public:
+  using PacedPeer::PacedPeer;
+  virtual void start() = 0;
+  virtual bool over() const = 0;
+};
+
+class HttpClient final : public Client {
  public:
   HttpClient(Scenery& scenery, std::vector<Plan*> plans, uint32_t depth, bool slow);
-  void start();
-  bool over() const { return over_; }
-  uint32_t connections() const { return connections_; }
+  void start() override;
+  bool over() const override { return over_; }
 
   void on_connected() override;
   void on_end() override;
@@ -101,8 +115,6 @@ class HttpClient final : public PacedPeer {
   void on_head();
   void on_body();
   void on_response_end();
-  void check_local(const Exchange& exchange);
-  void check_whole(const Exchange& exchange);
   void connection_over(bool said_close);
   void reconnect_if_needed();
   void abort();
@@ -112,6 +124,55 @@ class HttpClient final : public PacedPeer {
   std::deque<Exchange> open_;   // written or being written, in order
   const uint32_t depth_;
   bool connected_ = false, over_ = false, writing_ = false, close_seen_ = false, local_ = false;
+  uint32_t connections_ = 0;
+};
+
+// Many requests at a time over HTTP/2.
+class Http2Client final : public Client, public http::Http2Handler {
+ public:
+  Http2Client(Scenery& scenery, std::vector<Plan*> plans, uint32_t depth, bool slow);
+  ~Http2Client() override;
+  void start() override;
+  bool over() const override { return over_; }
+
+  void on_connected() override;
+  void on_end() override;
+  void on_reset() override;
+
+ private:
+  struct Exchange final : http::Http2Stream {
+    Plan* plan = nullptr;
+    http::HeaderMap response, end;
+    uint64_t body_sent = 0, read = 0;
+    bool head_seen = false, local = false, ended = false;
+    int status = 0;
+    std::string local_body;
+  };
+  void take(std::string bytes) override;
+  bool attached() const override { return connected_; }
+  void on_headers(http::Http2Stream& stream, bool end_stream) override;
+  void on_data(http::Http2Stream& stream, base::Buffer& data, bool end_stream) override;
+  void on_trailers(http::Http2Stream& stream) override { static_cast<Exchange&>(stream).ended = true; }
+  void on_stream_closed(http::Http2Stream& stream, http::Http2Code code) override;
+
+  // Runs later, unless the exchange or the connection is over by then.
+  void later(uint64_t us, const std::shared_ptr<Exchange>& exchange, void (Http2Client::*what)(Exchange&));
+  std::shared_ptr<Exchange> find(const Exchange& exchange);
+  void fill();
+  void begin_request(Plan& plan);
+  void write_body(Exchange& exchange);
+  void abort(Exchange& exchange);
+  void finish(Exchange& exchange);
+  void again(Plan& plan);
+  void flush();
+  void connection_over();
+
+  http::Http2Options options_;
+  std::unique_ptr<http::Http2Session> session_;
+  std::deque<Plan*> todo_;
+  std::vector<std::shared_ptr<Exchange>> open_;
+  const uint32_t depth_;
+  bool connected_ = false, over_ = false;
   uint32_t connections_ = 0;
 };
 

@@ -27,10 +27,11 @@ struct Scene {
   const Faults faults;
   Plans plans;
   std::vector<std::unique_ptr<HttpServer>> servers;
-  std::vector<std::unique_ptr<HttpClient>> clients;
+  std::vector<std::unique_ptr<Client>> clients;
   std::unique_ptr<filter::HcmConfig> config;
   stats::StatBlockPtr stats;
   size_t buffer_limits = 0;
+  size_t streams_max = 0;
   Worker worker;
   Scenery scenery;
 };
@@ -106,6 +107,11 @@ void set_up_listener(Scene& s) {
   options.stats = s.stats = s.worker.store().add_block(stats::http::kSchema, stats::http_name("sim"));
   options.stream_idle_timeout = base::seconds(30);
   options.enable_trailers = prng.below(2) == 0;
+  options.drain_timeout = base::milliseconds(prng.below(200));
+  if (prng.below(2) == 0) {
+    options.http2.initial_stream_window_bytes = static_cast<uint32_t>(65'535 + prng.below(70'000));
+    options.http2.max_concurrent_streams = static_cast<uint32_t>(1 + prng.below(6));
+  }
   if (prng.below(4) == 0) options.max_requests_per_connection = static_cast<uint32_t>(1 + prng.below(5));
   if (prng.below(4) == 0) {
     options.idle_timeout = base::milliseconds(1 + prng.below(40));
@@ -135,7 +141,14 @@ void set_up(Scene& s) {
     std::vector<Plan*> plans;
     for (uint64_t n = 1 + prng.below(10); n > 0; --n) plans.push_back(&s.plans.add(prng, troubled_plans));
     const auto depth = static_cast<uint32_t>(prng.below(2) == 0 ? 1 : 1 + prng.below(6));
-    s.clients.push_back(std::make_unique<HttpClient>(s.scenery, std::move(plans), depth, prng.below(3) == 0));
+    const bool slow = prng.below(3) == 0;
+    if (prng.below(2) == 0) {
+      s.clients.push_back(std::make_unique<Http2Client>(s.scenery, std::move(plans), depth, slow));
+      s.streams_max += depth;
+    } else {
+      s.clients.push_back(std::make_unique<HttpClient>(s.scenery, std::move(plans), depth, slow));
+      s.streams_max += 1;
+    }
     s.worker.network().at(base::microseconds(prng.below(20'000)),
                           [client = s.clients.back().get()] { client->start(); });
   }
@@ -162,7 +175,8 @@ void check_plans(const Scene& s) {
 
 void check_statistics(const Scene& s) {
   namespace hs = stats::http;
-  for (uint16_t gauge : {hs::kDownstreamRqActive, hs::kDownstreamCxActive, hs::kDownstreamCxHttp1Active}) {
+  for (uint16_t gauge : {hs::kDownstreamRqActive, hs::kDownstreamCxActive, hs::kDownstreamCxHttp1Active,
+                         hs::kDownstreamCxHttp2Active}) {
     EXPECT_EQ(s.stats->gauge(gauge), 0) << hs::kStats[gauge].name;
   }
   EXPECT_EQ(s.stats->counter(hs::kDownstreamCxTotal), s.stats->counter(hs::kDownstreamCxDestroy));
@@ -175,8 +189,8 @@ void run(uint64_t seed) {
   Scene s(prng.next(), prng.below(2) == 0);
   set_up(s);
   // A stream holds up to the watermarks of both its connections, what came with the bytes that passed them,
-  // what was read ahead before the reading stopped, and the body kept for a retry.
-  const size_t held_max = s.clients.size() * (2 * s.buffer_limits + 8 * s.faults.window_max + 256 * 1024);
+  // what was read ahead before the reading stopped, and the body kept for a retry; one of HTTP/2 its window too.
+  const size_t held_max = s.streams_max * (2 * s.buffer_limits + 8 * s.faults.window_max + 256 * 1024);
   const bool cut_short = prng.below(6) == 0;  // the daemon is stopped in the middle
   const base::nanoseconds limit = cut_short ? base::milliseconds(prng.below(200)) : base::milliseconds(600'000);
   while (!s.all_over() && s.worker.network().elapsed() < limit && !testing::Test::HasFailure()) {

@@ -141,7 +141,9 @@ int Http2Callbacks::on_begin_headers(nghttp2_session* session, const nghttp2_fra
   Http2Stream* stream = stream_of(session, id);
   if (self.role_ == Http2Session::Role::kServer && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
     ++self.opened_;
-    stream = self.handler_.on_stream_begin();
+    // One that comes while the GOAWAY still waits to be sent: the client will take it as not begun.
+    const bool late = self.goaway_last_ >= 0 && id > self.goaway_last_;
+    stream = late ? nullptr : self.handler_.on_stream_begin();
     if (self.stopped_) return kFatal;
     if (stream == nullptr) {
       self.stats_.inc(h2::kStreamRefusedErrors);

@@ -316,8 +316,8 @@ bool Http2Session::peer_allows_connect() const {
 void Http2Session::shutdown_notice() { nghttp2_submit_shutdown_notice(session_); }
 
 void Http2Session::goaway(Http2Code code) {
-  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
-                        static_cast<uint32_t>(code), nullptr, 0);
+  goaway_last_ = nghttp2_session_get_last_proc_stream_id(session_);
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, goaway_last_, static_cast<uint32_t>(code), nullptr, 0);
 }
 
 void Http2Session::terminate(Http2Code code) {

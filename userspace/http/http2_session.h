@@ -217,6 +217,7 @@ class Http2Session {
   size_t streams_ = 0;
   // Connection window: held_ bytes of it are with the owner, given_ of these were given back to the peer all the same.
   uint64_t held_ = 0, given_ = 0;
+  int32_t goaway_last_ = -1;  // the last stream that our GOAWAY leaves, once there is one
   uint64_t opened_ = 0, frames_received_ = 0;
   uint64_t priority_frames_ = 0, window_update_frames_ = 0, data_frames_sent_ = 0;
   uint32_t empty_frames_ = 0;

@@ -223,6 +223,16 @@ TEST_F(Http2SessionTest, DrainsInTwoSteps) {
   EXPECT_FALSE(server.session.failed());
 }
 
+TEST_F(Http2SessionTest, AStreamThatComesBeforeTheGoawayIsSentIsNotBegun) {
+  server.feed(preface() + frame(kHeaders, kEndHeaders | kEndStream, 1, get_request()));
+  server.session.goaway();
+  server.feed(frame(kHeaders, kEndHeaders | kEndStream, 3, get_request()));
+  EXPECT_EQ(server.streams.size(), 1u);
+  std::string goaway;
+  for (const RawFrame& f : frames_of(server.drain())) goaway = f.type == kGoaway ? f.payload : goaway;
+  EXPECT_EQ(goaway, number(1) + number(0));
+}
+
 TEST_F(Http2SessionTest, AClientThatWasSentAwayRequestsNothing) {
   server.session.goaway();
   talk(client, server);

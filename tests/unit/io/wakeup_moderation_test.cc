@@ -5,15 +5,27 @@
 namespace millrace::io {
 namespace {
 
+constexpr uint32_t kWindowTurns = 64, kSampleWindows = 8;
+
 class WakeupModerationTest : public testing::Test {
  protected:
-  // Turns enough for a decision, each with `completions` and this long after the one before.
-  void turns(uint32_t completions, base::nanoseconds apart) {
-    for (bool decided = false; !decided;) {
+  // So many decisions, after turns each with `completions` and this long after the one before.
+  void windows(uint32_t count, uint32_t completions, base::nanoseconds apart) {
+    for (uint32_t turn = 0; turn < count * kWindowTurns; ++turn) {
       now_ += apart;
-      decided = moderation_.on_turn(completions);
+      if (moderation_.on_turn(completions)) moderation_.decide(now_);
     }
-    moderation_.decide(now_);
+  }
+  // Sampled without; the first window began when the clock did.
+  void begin() {
+    windows(1, 3, base::microseconds(15));
+    windows(kSampleWindows, 3, base::microseconds(15));
+  }
+  // The decisions until it is tried again.
+  uint32_t until_active() {
+    uint32_t count = 0;
+    for (; !moderation_.active() && count < 100'000; ++count) windows(1, 3, base::microseconds(15));
+    return count;
   }
 
   base::MonotonicTime now_ = base::MonotonicTime() + std::chrono::hours(1);
@@ -21,36 +33,71 @@ class WakeupModerationTest : public testing::Test {
 };
 
 TEST_F(WakeupModerationTest, RareCompletionsAreNotHeldUp) {
-  turns(1, base::milliseconds(1));
-  turns(1, base::milliseconds(1));
+  windows(100, 1, base::milliseconds(1));
   EXPECT_FALSE(moderation_.active());
 }
 
 TEST_F(WakeupModerationTest, FrequentSmallTurnsAreGathered) {
-  turns(3, base::microseconds(15));  // the first window began when the clock did
-  turns(3, base::microseconds(15));
+  begin();
   EXPECT_TRUE(moderation_.active());
 }
 
 TEST_F(WakeupModerationTest, LargeTurnsNeedNoGathering) {
-  turns(10, base::microseconds(25));
-  turns(10, base::microseconds(25));
+  windows(100, 10, base::microseconds(25));
   EXPECT_FALSE(moderation_.active());
 }
 
 TEST_F(WakeupModerationTest, ItsOwnLargerBatchesDoNotEndIt) {
-  turns(3, base::microseconds(15));
-  turns(3, base::microseconds(15));
-  turns(8, base::microseconds(40));
+  begin();
+  windows(kSampleWindows + 1, 8, base::microseconds(40));
   EXPECT_TRUE(moderation_.active());
-  turns(16, base::microseconds(40));
+  windows(1, 16, base::microseconds(40));
   EXPECT_FALSE(moderation_.active());
 }
 
+TEST_F(WakeupModerationTest, StaysIfNoFewerCompletionsComeWithIt) {
+  begin();
+  windows(kSampleWindows, 6, base::microseconds(30));
+  windows(1000, 6, base::microseconds(30));
+  EXPECT_TRUE(moderation_.active());
+}
+
+TEST_F(WakeupModerationTest, EndsIfFewerCompletionsComeWithIt) {
+  begin();
+  windows(kSampleWindows - 1, 6, base::microseconds(35));
+  EXPECT_TRUE(moderation_.active());
+  windows(1, 6, base::microseconds(35));
+  EXPECT_FALSE(moderation_.active());
+}
+
+TEST_F(WakeupModerationTest, EndsAtOnceIfItMakesCompletionsRare) {
+  begin();
+  windows(1, 6, base::microseconds(100));
+  EXPECT_FALSE(moderation_.active());
+}
+
+TEST_F(WakeupModerationTest, IsTriedAgainLaterAfterEachFailure) {
+  begin();
+  windows(1, 6, base::microseconds(100));
+  const uint32_t first = until_active();
+  windows(1, 6, base::microseconds(100));
+  const uint32_t second = until_active();
+  EXPECT_GT(first, kSampleWindows);
+  EXPECT_EQ(second, first * 2);
+}
+
+TEST_F(WakeupModerationTest, IsComparedAgainAfterAWhile) {
+  begin();
+  windows(kSampleWindows, 6, base::microseconds(30));
+  windows(1024, 6, base::microseconds(30));
+  EXPECT_FALSE(moderation_.active());
+  EXPECT_EQ(until_active(), kSampleWindows);
+}
+
 TEST_F(WakeupModerationTest, EndsWhenTheLoadGoes) {
-  turns(3, base::microseconds(15));
-  turns(3, base::microseconds(15));
-  turns(3, base::microseconds(100));
+  begin();
+  windows(kSampleWindows, 6, base::microseconds(30));
+  windows(1, 3, base::microseconds(100));
   EXPECT_FALSE(moderation_.active());
 }
 
