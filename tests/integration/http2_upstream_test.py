@@ -12,6 +12,7 @@ from support import configs, upstream
 from support.case import ProxyCase
 from support.certificates import Authority
 from support.http1 import get
+from support.http2 import Http2Client
 from support.http2_upstream import REFUSED, Http2Upstream, answer, echo, h2
 from support.ports import free_port
 from support.process import Process
@@ -268,6 +269,79 @@ class Http2FailuresTest(Http2UpstreamCase):
         self.assertLess(before, 200_000)
         self.assertEqual(slow.response().body, large)
         self.assertEqual(server.connections, 1)
+
+
+class BothSidesTest(Http2UpstreamCase):
+    """HTTP/2 in, HTTP/2 out."""
+
+    def one(self, client, stream):
+        client.until(lambda: client.streams[stream].ended or client.streams[stream].reset is not None)
+        return client.streams[stream]
+
+    def test_trailers_pass_both_ways(self):
+        server = self.server(echo)
+        proxy = self.proxy_to(server, cluster_extra=http2(kind="use_downstream_protocol_config"))
+        client = Http2Client(proxy.port)
+        stream = client.request(method="POST", body=b"body", end=False)
+        client.trailers(stream, [("checksum", "7")])
+        exchange = self.one(client, stream)
+        self.assertEqual((exchange.status, exchange.body), (200, b"body"))
+        self.assertEqual(exchange.trailers, [("checksum", "7")])
+        self.assertEqual(server.requests[0].trailers, {"checksum": "7"})
+        proxy.wait_stat("cluster.up.upstream_cx_http2_total", 1)
+        client.sock.close()
+
+    def test_streams_are_answered_in_any_order(self):
+        waiting = []
+
+        def script(stream):
+            waiting.append(stream)
+            if len(waiting) == 20:
+                for one in reversed(waiting):
+                    one.respond(200, one[":path"].encode())
+        proxy = self.proxy_to(self.server(script))
+        client = Http2Client(proxy.port)
+        streams = {client.request(f"/{i}"): f"/{i}".encode() for i in range(20)}
+        for stream, body in streams.items():
+            self.assertEqual(self.one(client, stream).body, body)
+        client.sock.close()
+
+    def test_a_reset_by_the_client_reaches_the_server(self):
+        server = self.server(lambda stream: None)
+        proxy = self.proxy_to(server)
+        client = Http2Client(proxy.port)
+        stream = client.request("/wait")
+        self.wait_until(lambda: server.requests, "the request arrives")
+        client.reset(stream)
+        self.wait_until(lambda: server.requests[0].reset_code == h2.errors.ErrorCodes.CANCEL, "so does the reset")
+        client.sock.close()
+
+    def test_big_bodies_both_ways_at_once(self):
+        server = self.server(echo)
+        proxy = self.proxy_to(server)
+        client = Http2Client(proxy.port, timeout_s=60)
+        body = bytes(range(256)) * 20_000
+        streams = [client.request(method="POST", body=body) for _ in range(3)]
+        for stream in streams:
+            self.assertEqual(self.one(client, stream).body, body)
+        client.sock.close()
+
+    def test_a_websocket_passes_as_it_came(self):
+        def script(stream):
+            stream.head(200)
+            stream.send(b"welcome")
+        server = self.server(script, early=True, settings={h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
+        proxy = self.proxy_to(server, extra="http2_protocol_options: { allow_connect: true }\n"
+                                            "upgrade_configs: [{ upgrade_type: websocket }]")
+        client = Http2Client(proxy.port)
+        client.until(lambda: client.settings_seen)
+        stream = client.request("/chat", "CONNECT", extra=[(":protocol", "websocket")], end=False)
+        client.until(lambda: client.streams[stream].body == b"welcome")
+        self.assertEqual(client.streams[stream].status, 200)
+        client.send(stream, b"hello")
+        self.wait_until(lambda: server.requests[0].body == b"hello", "the client's bytes arrive")
+        self.assertEqual(server.requests[0][":protocol"], "websocket")
+        client.sock.close()
 
 
 class Http1Handler(http.server.BaseHTTPRequestHandler):

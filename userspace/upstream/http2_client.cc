@@ -336,6 +336,7 @@ void Http2Client::on_data(net::Connection& connection, base::Buffer& data, bool 
   if (!fed.ok()) return on_protocol_error();
   if (end_stream) {
     session_.drain(connection_->output(), SIZE_MAX);
+    if (connection_ == nullptr) return;
     if (session_.failed()) return on_protocol_error();  // it was no HTTP/2 that ended here
     if (used_ > over_.size()) return fail(ResetReason::kConnectionTermination, nullptr, EndedBy::kRemote);
     end_session();
@@ -348,6 +349,7 @@ void Http2Client::on_data(net::Connection& connection, base::Buffer& data, bool 
 void Http2Client::flush() {
   if (connection_ == nullptr || connection_->connecting()) return;
   session_.drain(connection_->output(), kOutputBytes);
+  if (connection_ == nullptr) return;  // by a handler that heard of a stream's end
   connection_->wrote();
   if (session_.failed()) return on_protocol_error();  // what was drained says so to the peer
   settle();
