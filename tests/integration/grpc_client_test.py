@@ -1,11 +1,18 @@
-"""Millrace's own gRPC client (grpc_probe.cc) against a server on python3-grpcio."""
+"""gRPC against a server on python3-grpcio: Millrace's own client (grpc_probe.cc), and python3-grpcio's through the
+proxy."""
 import concurrent.futures
 import os
 import subprocess
+import sys
 import time
 
-import grpc
+try:
+    import grpc
+except ImportError:  # Debian's package, when another python3 than Debian's runs the tests
+    sys.path.append("/usr/lib/python3/dist-packages")
+    import grpc
 
+from support import configs
 from support.case import ProxyCase
 from support.proxy import BINARY
 
@@ -78,3 +85,20 @@ class GrpcClientTest(ProxyCase):
     def test_a_persistent_stream_comes_back(self):
         self.assertEqual(self.probe("watch", "/test.Echo/Watch", 6),
                          ["begin", "message got hello", "end 2"] * 2)
+
+    def test_clients_reach_the_server_through_the_proxy(self):
+        proxy = self.http(configs.route("up"), clusters=[
+            configs.cluster("up", self.port, extra="http2_protocol_options: {}")])
+        with grpc.insecure_channel(f"127.0.0.1:{proxy.port}", options=[
+                ("grpc.max_receive_message_length", -1)]) as channel:
+            say = channel.unary_unary("/test.Echo/Say")
+            self.assertEqual(say(b"hello", timeout=10), b"HELLO with deadline")
+            self.assertEqual(len(say(b"big", timeout=20)), 3 << 20)
+            with self.assertRaises(grpc.RpcError) as failed:
+                say(b"fail", timeout=10)
+            self.assertEqual((failed.exception.code(), failed.exception.details()),
+                             (grpc.StatusCode.FAILED_PRECONDITION, "not now, 50% sure"))
+            messages = [b"%d" % i * 1000 for i in range(200)]
+            call = channel.stream_stream("/test.Echo/All")(iter(messages), timeout=20)
+            self.assertEqual(list(call), messages)
+            self.assertEqual(dict(call.trailing_metadata())["mood"], "fine")

@@ -1,18 +1,19 @@
 """HTTP/2 to upstreams: HTTP/1 in, HTTP/2 out, against python3-h2, nghttpd and python3-grpcio."""
 import concurrent.futures
+import http.server
 import shutil
+import ssl
 import subprocess
 import tempfile
 import threading
 import unittest
 
-import h2.errors
-import h2.settings
-
-from support import configs
+from support import configs, upstream
 from support.case import ProxyCase
+from support.certificates import Authority
 from support.http1 import get
-from support.http2_upstream import REFUSED, Http2Upstream, answer, echo
+from support.http2 import Http2Client
+from support.http2_upstream import REFUSED, Http2Upstream, answer, echo, h2
 from support.ports import free_port
 from support.process import Process
 
@@ -70,7 +71,6 @@ class Http2UpstreamTest(Http2UpstreamCase):
         self.assertEqual(get(proxy.port).status, 200)
 
     def test_use_downstream_protocol_speaks_http1_for_an_http1_client(self):
-        from support import upstream
         server = self.upstream(upstream.answer())
         proxy = self.proxy_to(server, cluster_extra=http2(kind="use_downstream_protocol_config"))
         self.assertEqual(get(proxy.port).status, 200)
@@ -231,13 +231,11 @@ class Http2FailuresTest(Http2UpstreamCase):
         self.assertIn(b"connection termination", response.body)
 
     def test_an_http1_server_is_a_protocol_error(self):
-        from support import upstream
         server = self.upstream(lambda peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
         proxy = self.proxy_to(server)
         response = get(proxy.port)
         self.assertEqual(response.status, 502)
         proxy.wait_stat("cluster.up.upstream_cx_protocol_error", 1)
-        del upstream
 
     def test_a_peer_that_answers_no_ping_is_given_up(self):
         silent = threading.Event()
@@ -271,6 +269,137 @@ class Http2FailuresTest(Http2UpstreamCase):
         self.assertLess(before, 200_000)
         self.assertEqual(slow.response().body, large)
         self.assertEqual(server.connections, 1)
+
+
+class BothSidesTest(Http2UpstreamCase):
+    """HTTP/2 in, HTTP/2 out."""
+
+    def one(self, client, stream):
+        client.until(lambda: client.streams[stream].ended or client.streams[stream].reset is not None)
+        return client.streams[stream]
+
+    def test_trailers_pass_both_ways(self):
+        server = self.server(echo)
+        proxy = self.proxy_to(server, cluster_extra=http2(kind="use_downstream_protocol_config"))
+        client = Http2Client(proxy.port)
+        stream = client.request(method="POST", body=b"body", end=False)
+        client.trailers(stream, [("checksum", "7")])
+        exchange = self.one(client, stream)
+        self.assertEqual((exchange.status, exchange.body), (200, b"body"))
+        self.assertEqual(exchange.trailers, [("checksum", "7")])
+        self.assertEqual(server.requests[0].trailers, {"checksum": "7"})
+        proxy.wait_stat("cluster.up.upstream_cx_http2_total", 1)
+        client.sock.close()
+
+    def test_streams_are_answered_in_any_order(self):
+        waiting = []
+
+        def script(stream):
+            waiting.append(stream)
+            if len(waiting) == 20:
+                for one in reversed(waiting):
+                    one.respond(200, one[":path"].encode())
+        proxy = self.proxy_to(self.server(script))
+        client = Http2Client(proxy.port)
+        streams = {client.request(f"/{i}"): f"/{i}".encode() for i in range(20)}
+        for stream, body in streams.items():
+            self.assertEqual(self.one(client, stream).body, body)
+        client.sock.close()
+
+    def test_a_reset_by_the_client_reaches_the_server(self):
+        server = self.server(lambda stream: None)
+        proxy = self.proxy_to(server)
+        client = Http2Client(proxy.port)
+        stream = client.request("/wait")
+        self.wait_until(lambda: server.requests, "the request arrives")
+        client.reset(stream)
+        self.wait_until(lambda: server.requests[0].reset_code == h2.errors.ErrorCodes.CANCEL, "so does the reset")
+        client.sock.close()
+
+    def test_big_bodies_both_ways_at_once(self):
+        server = self.server(echo)
+        proxy = self.proxy_to(server)
+        client = Http2Client(proxy.port, timeout_s=60)
+        body = bytes(range(256)) * 20_000
+        streams = [client.request(method="POST", body=body) for _ in range(3)]
+        for stream in streams:
+            self.assertEqual(self.one(client, stream).body, body)
+        client.sock.close()
+
+    def test_a_websocket_passes_as_it_came(self):
+        def script(stream):
+            stream.head(200)
+            stream.send(b"welcome")
+        server = self.server(script, early=True, settings={h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
+        proxy = self.proxy_to(server, extra="http2_protocol_options: { allow_connect: true }\n"
+                                            "upgrade_configs: [{ upgrade_type: websocket }]")
+        client = Http2Client(proxy.port)
+        client.until(lambda: client.settings_seen)
+        stream = client.request("/chat", "CONNECT", extra=[(":protocol", "websocket")], end=False)
+        client.until(lambda: client.streams[stream].body == b"welcome")
+        self.assertEqual(client.streams[stream].status, 200)
+        client.send(stream, b"hello")
+        self.wait_until(lambda: server.requests[0].body == b"hello", "the client's bytes arrive")
+        self.assertEqual(server.requests[0][":protocol"], "websocket")
+        client.sock.close()
+
+
+class Http1Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"one.")
+
+    def log_message(self, *_):
+        pass
+
+
+class Http2TlsTest(Http2UpstreamCase):
+    def setUp(self):
+        self.folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.authority = Authority(self.folder)
+        self.pair = self.authority.issue("up.test")
+
+    def context(self, *protocols):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.pair)
+        context.set_alpn_protocols(list(protocols))
+        return context
+
+    def tls(self, options):
+        return options + configs.upstream_tls(self.authority.file, extra="sni: up.test")
+
+    def http1_server(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Http1Handler)
+        server.daemon_threads = True
+        server.socket = self.context("http/1.1").wrap_socket(server.socket, server_side=True)
+        server.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        self.addCleanup(lambda: (server.shutdown(), server.server_close(), thread.join()))
+        return server
+
+    def test_http2_over_tls(self):
+        server = self.server(echo, context=self.context("h2"))
+        proxy = self.proxy_to(server, cluster_extra=self.tls(http2()))
+        body = bytes(range(256)) * 4000
+        self.assertEqual(self.client(proxy.port).request("POST", body=body).body, body)
+        self.assertEqual(server.peers[0].sock.selected_alpn_protocol(), "h2")
+
+    def test_auto_speaks_what_the_server_chose(self):
+        server = self.server(echo, context=self.context("h2", "http/1.1"))
+        proxy = self.proxy_to(server, cluster_extra=self.tls(http2(kind="auto_config")))
+        self.assertEqual(get(proxy.port).status, 200)
+        proxy.wait_stat("cluster.up.upstream_cx_http2_total", 1)
+        proxy = self.proxy_to(self.http1_server(), cluster_extra=self.tls(http2(kind="auto_config")))
+        for _ in range(2):
+            self.assertEqual(get(proxy.port).body, b"one.")
+        proxy.wait_stat("cluster.up.upstream_cx_http1_total", 1)
+        self.assertEqual({r.status for r in self.many(proxy.port, [f"/{i}" for i in range(6)])}, {200})
+        self.assertEqual(proxy.stats().get("cluster.up.upstream_cx_http2_total", 0), 0)
 
 
 @unittest.skipUnless(shutil.which("nghttpd"), "nghttpd is not installed")

@@ -1,13 +1,18 @@
-"""Scripted HTTP/2 upstream servers, on python3-h2 (prior knowledge, no TLS): a thread accepts, a thread per connection
+"""Scripted HTTP/2 upstream servers, on python3-h2 (prior knowledge, or TLS): a thread accepts, a thread per connection
 turns frames into calls of the script.
 
 A script is a function `script(stream)`, called once a request is whole (or, with `early=True`, once its head has come);
 it answers when it likes, from any thread. What arrived is recorded in `server.requests`.
 """
 import socket
+import sys
 import threading
 
-import h2.config
+try:
+    import h2.config
+except ImportError:  # Debian's package, when another python3 than Debian's runs the tests
+    sys.path.append("/usr/lib/python3/dist-packages")
+    import h2.config
 import h2.connection
 import h2.errors
 import h2.events
@@ -103,10 +108,12 @@ class Peer:
             self.connection.state_machine.state = h2.connection.ConnectionState.SERVER_OPEN  # streams go on
 
     def run(self):
-        with self.lock:
-            self.connection.initiate_connection()
-            self.flush()
         try:
+            if self.server.context is not None:
+                self.sock = self.server.context.wrap_socket(self.sock, server_side=True)
+            with self.lock:
+                self.connection.initiate_connection()
+                self.flush()
             while data := self.sock.recv(65536):
                 with self.lock:
                     events = self.connection.receive_data(data)
@@ -152,10 +159,13 @@ class Peer:
 
 
 class Http2Upstream:
-    """Listens on a free port of 127.0.0.1; `settings` go into its SETTINGS, `reads=False` gives no window back."""
+    """Listens on a free port of 127.0.0.1; `settings` go into its SETTINGS, `reads=False` gives no window back.
 
-    def __init__(self, script, early=False, reads=True, settings=None):
-        self.script, self.early, self.reads = script, early, reads
+    `context`: an ssl.SSLContext. Scripts of such a server answer from their own thread only.
+    """
+
+    def __init__(self, script, early=False, reads=True, settings=None, context=None):
+        self.script, self.early, self.reads, self.context = script, early, reads, context
         self.settings = settings or {}
         self.requests, self.errors, self.peers = [], [], []
         self._listener = socket.create_server(("127.0.0.1", 0))

@@ -356,9 +356,11 @@ envoy.extensions.load_balancing_policies.random.v3.Random
 envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
   choice_count active_request_bias selection_method enable_full_scan locality_lb_config
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-  common_http_protocol_options explicit_http_config use_downstream_protocol_config
+  common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config
   - upstream_http_protocol_options: only TLS sends a server name, and a cluster with TLS that asks for it is refused
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
+  http_protocol_options http2_protocol_options
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig
   http_protocol_options http2_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
   http_protocol_options http2_protocol_options

@@ -87,6 +87,11 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
     to.transport = upstream_transport(from.transport_socket(), stat_name(to), path + ".transport_socket");
     refuse_server_name_by_request(from, to, path);
   }
+  if (to.http.protocol == upstream::HttpProtocol::kAuto && to.transport == nullptr &&
+      from.transport_socket_matches().empty()) {
+    error_if_first(path, "auto_config asks the hosts by ALPN, which needs TLS",
+                   "add a transport_socket, or say explicit_http_config");
+  }
   if (from.upstream_connection_options().has_tcp_keepalive()) {
     to.tcp_keepalive = keepalive(from.upstream_connection_options().tcp_keepalive());
   }

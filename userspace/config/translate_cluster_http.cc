@@ -76,6 +76,9 @@ void Translator::http_protocol_options(const google::protobuf::Any& from, upstre
   } else if (options.has_use_downstream_protocol_config()) {
     to.protocol = HttpProtocol::kDownstream;
     both(options.use_downstream_protocol_config(), path + ".use_downstream_protocol_config");
+  } else if (options.has_auto_config()) {
+    to.protocol = HttpProtocol::kAuto;
+    both(options.auto_config(), path + ".auto_config");
   }
 }
 

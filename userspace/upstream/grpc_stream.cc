@@ -70,7 +70,7 @@ void GrpcStream::fill_headers(const GrpcCallOptions& options) {
   HeaderMap& to = request_headers_;
   to.clear();
   to.add_view(Header::kMethod, "POST");
-  to.add_view(Header::kScheme, "http");
+  to.add_view(Header::kScheme, cluster_.cluster().options().transport != nullptr ? "https" : "http");
   to.add(Header::kPath, options.path);
   to.add(Header::kAuthority, options.authority.empty() ? cluster_.cluster().name() : options.authority);
   to.add_view(Header::kTe, "trailers");

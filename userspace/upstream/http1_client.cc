@@ -52,6 +52,11 @@ Http1Client::Http1Client(HttpPool& pool)
   stats().inc(stat::kUpstreamCxHttp1Total);
 }
 
+Http1Client::Http1Client(HttpClient& from)
+    : HttpClient(from, 1), hop_(nullptr), parser_(parser_options(options().http)) {
+  stats().inc(stat::kUpstreamCxHttp1Total);
+}
+
 void Http1Client::on_open() {
   set_expected(0);
   room_ = 1;
@@ -137,7 +142,7 @@ http::Http1Parser::Event Http1Client::parse(base::Buffer& data, base::Buffer& bo
 }
 
 void Http1Client::on_data(net::Connection& connection, base::Buffer& data, bool end_stream) {
-  account_.count_bytes(connection);
+  account_->count_bytes(connection);
   base::Buffer body;
   while (request_ != nullptr && !raw_response_) {
     // What waits behind a paused reader stays in the connection, which hands it out again.

@@ -12,6 +12,7 @@ namespace millrace::upstream {
 class Http1Client final : public HttpClient {
  public:
   explicit Http1Client(HttpPool& pool);
+  explicit Http1Client(HttpClient& from);
 
   void attach(UpstreamRequest& request) override;
   void drain() override;

@@ -36,19 +36,19 @@ http::Http2SessionOptions session_options(const HttpOptions& options) {
 }  // namespace
 
 Http2Client::Http2Client(HttpPool& pool)
-    : HttpClient(pool, streams_expected(pool.cluster().cluster().options().http)),
+    : HttpClient(pool, pool.expects_http1() ? 1 : streams_expected(pool.cluster().cluster().options().http)),
       codec_stats_(pool.cluster().cluster().http2_stats().worker(pool.cluster().worker())),
       session_(http::Http2Session::Role::kClient, session_options(options().http), codec_stats_, *this),
       keepalive_timer_(pool.cluster().loop().timers(), *this),
       ping_timer_(pool.cluster().loop().timers(), *this) {
   connection_->set_watermark(kOutputBytes / 2);
-  stats().inc(stat::kUpstreamCxHttp2Total);
 }
 
 Http2Client::~Http2Client() = default;
 
 void Http2Client::on_open() {
-  received_at_ = account_.cluster().loop().now();
+  stats().inc(stat::kUpstreamCxHttp2Total);
+  received_at_ = account_->cluster().loop().now();
   update_room();
   flush_later();
   arm_keepalive();
@@ -89,7 +89,7 @@ void Http2Client::attach(UpstreamRequest& request) {
   if (requests_ >= kRequestsMax) last_request_ = true;
   update_room();
   const base::milliseconds quiet = options().http.http2.keepalive_connection_idle_interval;
-  if (used_ == 1 && quiet.count() > 0 && account_.cluster().loop().now() - received_at_ >= quiet) ping();
+  if (used_ == 1 && quiet.count() > 0 && account_->cluster().loop().now() - received_at_ >= quiet) ping();
 }
 
 // Closes once the requests that there are have been answered.
@@ -295,7 +295,7 @@ void Http2Client::on_stream_closed(http::Http2Stream& of, Http2Code code) {
   stats().inc(stream.remote_reset() || goaway_seen_ ? stat::kUpstreamRqRxReset : stat::kUpstreamRqTxReset);
   if (stream.remote_reset() && code == Http2Code::kNoError) stats().inc(stat::kUpstreamRqRxResetNoError);
   UpstreamRequest& request = detach(stream);
-  reset.response_started = request.wire_bytes_received_ > 0;
+  reset.response_started = request.header_bytes_received_ > 0;
   recycle(stream);
   request.handler_.on_reset(request, reset);
 }
@@ -328,14 +328,15 @@ void Http2Client::on_settings() { settings_seen_ = settings_new_ = true; }
 // ---- the connection
 
 void Http2Client::on_data(net::Connection& connection, base::Buffer& data, bool end_stream) {
-  account_.count_bytes(connection);
-  received_at_ = account_.cluster().loop().now();
+  account_->count_bytes(connection);
+  received_at_ = account_->cluster().loop().now();
   session_.set_unsent(connection.unsent());
   const base::Result<void> fed = session_.feed(data);
   if (connection_ == nullptr) return;
   if (!fed.ok()) return on_protocol_error();
   if (end_stream) {
     session_.drain(connection_->output(), SIZE_MAX);
+    if (connection_ == nullptr) return;
     if (session_.failed()) return on_protocol_error();  // it was no HTTP/2 that ended here
     if (used_ > over_.size()) return fail(ResetReason::kConnectionTermination, nullptr, EndedBy::kRemote);
     end_session();
@@ -348,6 +349,7 @@ void Http2Client::on_data(net::Connection& connection, base::Buffer& data, bool 
 void Http2Client::flush() {
   if (connection_ == nullptr || connection_->connecting()) return;
   session_.drain(connection_->output(), kOutputBytes);
+  if (connection_ == nullptr) return;  // by a handler that heard of a stream's end
   connection_->wrote();
   if (session_.failed()) return on_protocol_error();  // what was drained says so to the peer
   settle();
@@ -382,7 +384,7 @@ void Http2Client::fail(ResetReason reason, const base::Error* error, EndedBy by,
                              stream->received_before == received;
     stats().inc(by == EndedBy::kRemote ? stat::kUpstreamRqRxReset : stat::kUpstreamRqTxReset);
     UpstreamRequest& request = detach(*stream);
-    reset.response_started = request.wire_bytes_received_ > 0;
+    reset.response_started = request.header_bytes_received_ > 0;
     request.handler_.on_reset(request, reset);
   }
 }
@@ -400,7 +402,7 @@ void Http2Client::arm_keepalive() {
   if (http2.keepalive_interval.count() == 0) return;
   const auto jitter_max = static_cast<uint64_t>(static_cast<double>(http2.keepalive_interval.count()) *
                                                 http2.keepalive_interval_jitter_percent / 100);
-  const uint64_t jitter = jitter_max > 0 ? account_.cluster().loop().prng().below(jitter_max + 1) : 0;
+  const uint64_t jitter = jitter_max > 0 ? account_->cluster().loop().prng().below(jitter_max + 1) : 0;
   keepalive_timer_.arm(http2.keepalive_interval + base::milliseconds(jitter));
 }
 

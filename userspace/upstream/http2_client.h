@@ -72,7 +72,7 @@ class Http2Client final : public HttpClient, private http::Http2Handler {
   void stop_requests();
   void end_session();
   void flush();
-  void flush_later() { account_.cluster().loop().at_turn_end(flush_hook_); }
+  void flush_later() { account_->cluster().loop().at_turn_end(flush_hook_); }
   void tell_drained();
   void on_protocol_error();
   void fail(ResetReason reason, const base::Error* error, EndedBy by, std::string_view detail = {});

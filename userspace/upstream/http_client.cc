@@ -9,22 +9,46 @@ namespace stat = stats::cluster;
 
 HttpClient::HttpClient(HttpPool& pool, uint32_t expected)
     : pool_(pool),
-      account_(pool.cluster(), pool.host(), pool.priority()),
+      account_(std::make_unique<ConnectionAccount>(pool.cluster(), pool.host(), pool.priority())),
       expected_(expected),
       idle_timer_(pool.cluster().loop().timers(), *this),
       duration_timer_(pool.cluster().loop().timers(), *this) {
-  static const std::vector<std::string> kHttp1{"http/1.1"}, kHttp2{"h2"};
+  static const std::vector<std::string> kHttp1{"http/1.1"}, kHttp2{"h2"}, kEither{"h2", "http/1.1"};
   net::ConnectOptions how = connect_options(pool.cluster(), pool.host());
-  how.transport_ask.alpn_fallback = pool.protocol() == stream::Protocol::kHttp2 ? kHttp2 : kHttp1;
+  how.transport_ask.alpn_fallback = pool.protocol() == HttpProtocol::kAuto    ? kEither
+                                    : pool.protocol() == HttpProtocol::kHttp2 ? kHttp2
+                                                                              : kHttp1;
   connection_ = net::Connection::connect(pool.cluster().loop(), pool.host().address(), how, *this);
   connection_->set_watermark(options().per_connection_buffer_limit_bytes);
+}
+
+HttpClient::HttpClient(HttpClient& from, uint32_t expected)
+    : pool_(from.pool_),
+      account_(std::move(from.account_)),
+      connection_(std::move(from.connection_)),
+      expected_(expected),
+      idle_timer_(pool_.cluster().loop().timers(), *this),
+      duration_timer_(pool_.cluster().loop().timers(), *this) {
+  connection_->set_handler(*this);
+  connection_->set_watermark(options().per_connection_buffer_limit_bytes);
+  pool_.on_expected(0, expected);
 }
 
 HttpClient::~HttpClient() { MILLRACE_ASSERT(connection_ == nullptr); }
 
 void HttpClient::on_connected(net::Connection&) {
+  account_->connected();
+  HttpClient& client = pool_.client_for_protocol(*this);
+  if (&client == this) return opened();
+  unlink();
+  set_expected(0);
+  pool_.cluster().loop().retire(std::unique_ptr<io::Retired>(this));
+  client.opened();
+  pool_.connect_for_pending();  // who waits had counted on more room
+}
+
+void HttpClient::opened() {
   connected_ = true;
-  account_.connected();
   const base::milliseconds duration = options().http.max_connection_duration;
   if (duration.count() > 0) duration_timer_.arm(duration);
   on_open();
@@ -33,7 +57,7 @@ void HttpClient::on_connected(net::Connection&) {
 
 void HttpClient::on_error(net::Connection&, const base::Error& error) {
   if (connected_) return on_broken(error);
-  account_.connect_failed(error);
+  account_->connect_failed(error);
   // The pool tells those who wait once this connection is off its books; `error` dies with the connection.
   const base::Error copy = error;
   HttpPool& pool = pool_;
@@ -59,8 +83,8 @@ void HttpClient::take_request(UpstreamRequest& request) {
     last_request_ = true;
     stats().inc(stat::kUpstreamCxMaxRequests);
   }
-  account_.cluster().counters(account_.host()).rq_total.add();
-  account_.host().add_active(1);
+  account_->cluster().counters(account_->host()).rq_total.add();
+  account_->host().add_active(1);
   stats().inc(stat::kUpstreamRqTotal);
   stats().gauge_add(stat::kUpstreamRqActive);
 }
@@ -69,9 +93,9 @@ void HttpClient::take_request(UpstreamRequest& request) {
 void HttpClient::release_request(UpstreamRequest& request) {
   request.client_ = nullptr;
   request.state_ = UpstreamRequest::State::kIdle;
-  account_.host().add_active(-1);
+  account_->host().add_active(-1);
   stats().gauge_sub(stat::kUpstreamRqActive);
-  account_.cluster().cluster().resources(account_.priority()).requests.release();
+  account_->cluster().cluster().resources(account_->priority()).requests.release();
 }
 
 void HttpClient::close(net::CloseMode mode, EndedBy by, bool with_requests) {
@@ -79,10 +103,10 @@ void HttpClient::close(net::CloseMode mode, EndedBy by, bool with_requests) {
   room_ = 0;
   idle_timer_.disarm();
   duration_timer_.disarm();
-  account_.count_bytes(*connection_);
-  account_.closed(by, with_requests);
+  account_->count_bytes(*connection_);
+  account_->closed(by, with_requests);
   if (connected_) stats().record(stat::kUpstreamRqPerCx, requests_);
-  io::Loop& loop = account_.cluster().loop();
+  io::Loop& loop = account_->cluster().loop();
   net::Connection::close(std::move(connection_), mode, kFlushDelay);
   unlink();
   loop.retire(std::unique_ptr<io::Retired>(this));

@@ -45,7 +45,7 @@ class HttpClient : public io::Retired, protected net::ConnectionHandler,
   virtual stream::Protocol protocol() const = 0;
   net::Connection* connection() const { return connection_.get(); }
   std::shared_ptr<const UpstreamConnectionInfo> connection_info() {
-    return connection_ == nullptr ? nullptr : account_.info(*connection_);
+    return connection_ == nullptr ? nullptr : account_->info(*connection_);
   }
   // Whether it carried a request before the one it was given last.
   bool reused() const { return requests_ > 1; }
@@ -56,6 +56,8 @@ class HttpClient : public io::Retired, protected net::ConnectionHandler,
   static constexpr base::milliseconds kFlushDelay{1000};
 
   HttpClient(HttpPool& pool, uint32_t expected);
+  // Goes on with the connection of another, which has just been made and turns out to speak this one's protocol.
+  HttpClient(HttpClient& from, uint32_t expected);
   void on_connected(net::Connection& connection) override;
   void on_error(net::Connection& connection, const base::Error& error) override;
   // The connection is there: what is to be said before any request. room_ is set here.
@@ -63,8 +65,8 @@ class HttpClient : public io::Retired, protected net::ConnectionHandler,
   // It broke after that.
   virtual void on_broken(const base::Error& error) = 0;
 
-  const ClusterOptions& options() const { return account_.cluster().cluster().options(); }
-  stats::StatShard& stats() const { return account_.cluster().stats(); }
+  const ClusterOptions& options() const { return account_->cluster().cluster().options(); }
+  stats::StatShard& stats() const { return account_->cluster().stats(); }
   // Counts, and makes the request ours; release_request() undoes it and leaves the request idle.
   void take_request(UpstreamRequest& request);
   void release_request(UpstreamRequest& request);
@@ -73,13 +75,14 @@ class HttpClient : public io::Retired, protected net::ConnectionHandler,
   void set_expected(uint32_t requests);
 
   HttpPool& pool_;
-  ConnectionAccount account_;
+  std::unique_ptr<ConnectionAccount> account_;
   std::unique_ptr<net::Connection> connection_;  // null once closed
   uint32_t requests_ = 0;
   uint32_t room_ = 0;
   bool last_request_ = false;  // draining: no other follows
 
  private:
+  void opened();
   void on_idle_timeout();
   void on_max_duration();
 

@@ -9,7 +9,7 @@ namespace millrace::upstream {
 
 namespace stat = stats::cluster;
 
-HttpPool::HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, stream::Protocol protocol)
+HttpPool::HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, HttpProtocol protocol)
     : cluster_(cluster), host_(host), resources_(cluster.cluster().resources(priority)), priority_(priority),
       protocol_(protocol) {}
 
@@ -53,8 +53,14 @@ void HttpPool::attach(HttpClient& client, UpstreamRequest& request) {
 
 // Retires itself.
 HttpClient& HttpPool::make_client() {
-  if (protocol_ == stream::Protocol::kHttp2) return *new Http2Client(*this);
-  return *new Http1Client(*this);
+  if (protocol_ == HttpProtocol::kHttp1) return *new Http1Client(*this);
+  return *new Http2Client(*this);
+}
+
+HttpClient& HttpPool::client_for_protocol(HttpClient& client) {
+  if (protocol_ != HttpProtocol::kAuto) return client;
+  http1_found_ = client.connection()->negotiated_protocol() != "h2";
+  return http1_found_ ? *new Http1Client(client) : client;
 }
 
 // Connections under way have room for every request that waits, as far as the breakers allow.

@@ -17,7 +17,7 @@ class HttpPool {
     kOverflow,  // a breaker is open (UO), or the pool is being closed; the request is idle
   };
 
-  HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, stream::Protocol protocol);
+  HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, HttpProtocol protocol);
   ~HttpPool();
   HttpPool(const HttpPool&) = delete;
   HttpPool& operator=(const HttpPool&) = delete;
@@ -33,7 +33,7 @@ class HttpPool {
   ThreadLocalCluster& cluster() const { return cluster_; }
   Host& host() const { return host_; }
   ResourcePriority priority() const { return priority_; }
-  stream::Protocol protocol() const { return protocol_; }
+  HttpProtocol protocol() const { return protocol_; }  // not kDownstream
   size_t connections() const { return connections_; }  // connecting, idle and active
   size_t pending() const { return pending_count_; }
 
@@ -50,6 +50,9 @@ class HttpPool {
   void on_room(HttpClient& client);
   void on_full(HttpClient& client);
   void on_expected(uint32_t before, uint32_t after) { expected_ += after - before; }
+  // ALPN has said what is spoken: the client itself, or another one that takes its connection over.
+  HttpClient& client_for_protocol(HttpClient& client);
+  bool expects_http1() const { return http1_found_; }
   void on_closed(bool connected);
   void on_connect_failed(ResetReason reason, const base::Error& error);
   // From requests that wait.
@@ -66,11 +69,12 @@ class HttpPool {
   Host& host_;
   Resources& resources_;
   const ResourcePriority priority_;
-  const stream::Protocol protocol_;
+  const HttpProtocol protocol_;
   uint32_t connections_ = 0;
   uint32_t expected_ = 0;  // requests that connections under way will have room for
   uint32_t pending_count_ = 0;
   bool closing_ = false;
+  bool http1_found_ = false;  // kAuto: by the latest connection
   Clients ready_;  // have room; the one used last in front
   Clients full_;
   Clients connecting_;

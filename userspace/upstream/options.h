@@ -92,8 +92,8 @@ struct CircuitBreakerOptions {
   std::optional<uint32_t> per_host_max_connections;
 };
 
-// What is spoken to the hosts. kDownstream: what the client spoke to us.
-enum class HttpProtocol : uint8_t { kHttp1, kHttp2, kDownstream };
+// What is spoken to the hosts. kDownstream: what the client spoke to us; kAuto: what the host says by ALPN.
+enum class HttpProtocol : uint8_t { kHttp1, kHttp2, kDownstream, kAuto };
 
 // HttpProtocolOptions: common_http_protocol_options, http_protocol_options, http2_protocol_options.
 struct HttpOptions {

@@ -30,10 +30,13 @@ Host* ThreadLocalCluster::choose(const LbContext& context) {
 }
 
 HttpPool* ThreadLocalCluster::http_pool(Host& host, ResourcePriority priority, stream::Protocol downstream) {
-  const HttpProtocol wanted = cluster_.options().http.protocol;
-  const bool http2 = wanted == HttpProtocol::kHttp2 ||
-                     (wanted == HttpProtocol::kDownstream && downstream == stream::Protocol::kHttp2);
-  const size_t which = static_cast<size_t>(priority) * 2 + (http2 ? 1 : 0);
+  HttpProtocol protocol = cluster_.options().http.protocol;
+  if (protocol == HttpProtocol::kDownstream) {
+    protocol = downstream == stream::Protocol::kHttp2 ? HttpProtocol::kHttp2 : HttpProtocol::kHttp1;
+  } else if (protocol == HttpProtocol::kAuto && host.transport() == nullptr) {
+    protocol = HttpProtocol::kHttp1;  // nobody to negotiate with
+  }
+  const size_t which = static_cast<size_t>(priority) * 2 + (protocol == HttpProtocol::kHttp1 ? 0 : 1);
   if (http_pools_.empty()) http_pools_.resize(cluster_.hosts().size() * kPoolsPerHost);
   auto& pool = host.listed() ? http_pools_[host.index() * kPoolsPerHost + which]
                              : original_dst_->pool_slot(host, which);
@@ -42,8 +45,7 @@ HttpPool* ThreadLocalCluster::http_pool(Host& host, ResourcePriority priority, s
       stats_.inc(stat::kUpstreamCxPoolOverflow);
       return nullptr;
     }
-    pool = std::make_unique<HttpPool>(*this, host, priority,
-                                      http2 ? stream::Protocol::kHttp2 : stream::Protocol::kHttp11);
+    pool = std::make_unique<HttpPool>(*this, host, priority, protocol);
   }
   return pool.get();
 }
