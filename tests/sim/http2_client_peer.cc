@@ -44,6 +44,7 @@ void Http2Client::start() {
 
 void Http2Client::on_connected() {
   connected_ = true;
+  goaway_ = 0;
   session_ = std::make_unique<http::Http2Session>(http::Http2Session::Role::kClient,
                                                   http::Http2SessionOptions{options_, 200'000, 200},
                                                   stats::StatShard(), *this);
@@ -243,7 +244,7 @@ void Http2Client::connection_over() {
       continue;
     }
     plan.cut = true;
-    EXPECT_TRUE(scenery_.troubled || !plan.benign() || !plan.proxied()) << plan.describe() << ": was cut off";
+    EXPECT_TRUE(scenery_.troubled || !plan.benign() || !plan.proxied()) << plan.describe() << ": was cut off, GOAWAY " << goaway_;
   }
   open_.clear();
   if (session_ != nullptr) session_->stop();

@@ -154,6 +154,7 @@ class Http2Client final : public Client, public http::Http2Handler {
   void on_data(http::Http2Stream& stream, base::Buffer& data, bool end_stream) override;
   void on_trailers(http::Http2Stream& stream) override { static_cast<Exchange&>(stream).ended = true; }
   void on_stream_closed(http::Http2Stream& stream, http::Http2Code code) override;
+  void on_goaway(int32_t, http::Http2Code code) override { goaway_ = static_cast<uint32_t>(code); }
 
   // Runs later, unless the exchange or the connection is over by then.
   void later(uint64_t us, const std::shared_ptr<Exchange>& exchange, void (Http2Client::*what)(Exchange&));
@@ -173,7 +174,7 @@ class Http2Client final : public Client, public http::Http2Handler {
   std::vector<std::shared_ptr<Exchange>> open_;
   const uint32_t depth_;
   bool connected_ = false, over_ = false;
-  uint32_t connections_ = 0;
+  uint32_t connections_ = 0, goaway_ = 0;
 };
 
 }  // namespace millrace::sim

@@ -46,6 +46,10 @@ const Translator::HttpFilterKind* Translator::http_filter_kind(const pb::Any& co
                      &Translator::grpc_reverse_bridge,
                      "envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute",
                      &Translator::grpc_reverse_bridge_route},
+      HttpFilterKind{"envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+                     &Translator::grpc_json_transcoder,
+                     "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+                     &Translator::grpc_json_transcoder_route},
       HttpFilterKind{"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", &Translator::grpc_stats, {}, nullptr},
       HttpFilterKind{"envoy.extensions.filters.http.grpc_web.v3.GrpcWeb", &Translator::grpc_web, {}, nullptr},
   };

@@ -101,6 +101,9 @@ class TlsCertificate;
 class UpstreamTlsContext;
 }  // namespace envoy::extensions::transport_sockets::tls::v3
 
+namespace millrace::filter {
+struct GrpcJsonTranscoderOptions;
+}
 namespace millrace::fastpath::v1 {
 class Capture;
 class ConnectTime;
@@ -318,6 +321,11 @@ class Translator {
   PerFilterConfigPtr grpc_reverse_bridge_route(const google::protobuf::Any& from, Path path);
   FilterConfigPtr grpc_stats(const google::protobuf::Any& from, Path path);
   FilterConfigPtr grpc_web(const google::protobuf::Any& from, Path path);
+
+  // translate_transcoder.cc
+  std::optional<filter::GrpcJsonTranscoderOptions> json_transcoder(const google::protobuf::Any& any, Path path);
+  FilterConfigPtr grpc_json_transcoder(const google::protobuf::Any& from, Path path);
+  PerFilterConfigPtr grpc_json_transcoder_route(const google::protobuf::Any& from, Path path);
 
   // translate_fastpath.cc
   void fast_path(const bootstrap_v3::Bootstrap& from, Snapshot& to);

@@ -341,14 +341,20 @@ void Http2Session::drain(base::Buffer& out, size_t limit_bytes) {
   draining_ = &out;
   drain_limit_ = limit_bytes;
   drain_frames_ = drain_control_ = 0;
-  while (out.size() < limit_bytes) {
+  // What is not data goes out in any case (it goes first, and is limited by count): a stream that we have ended with
+  // RST_STREAM counts until that is sent, and its client may have opened another one for it.
+  const auto more = [&] {
+    return out.size() < limit_bytes ||
+           (role_ == Role::kServer && nghttp2_session_get_outbound_queue_size(session_) > 0);
+  };
+  for (size_t seen = SIZE_MAX; more() && out.size() != seen;) {  // until a call adds nothing
+    seen = out.size();
     const uint8_t* bytes = nullptr;
     const ssize_t n = nghttp2_session_mem_send(session_, &bytes);
     if (n < 0) {
       failed_ = true;
       break;
     }
-    if (n == 0) break;
     out.append(bytes, static_cast<size_t>(n));
   }
   draining_ = nullptr;

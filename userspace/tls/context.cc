@@ -50,12 +50,7 @@ Context::Context(std::shared_ptr<ContextCore> core) : core_(std::move(core)) {}
 Context::~Context() = default;
 
 std::unique_ptr<net::Transport> Context::create(const Ask& ask) const {
-  return create(ask, ask.local_address, ask.remote_address);
-}
-
-std::unique_ptr<net::Transport> Context::create(const Ask& ask, const net::Address* local,
-                                                const net::Address* remote) const {
-  return std::make_unique<Session>(core_, ask, core_->key_log().wants(local, remote));
+  return std::make_unique<Session>(core_, ask, core_->key_log().wants(ask.local_address, ask.remote_address));
 }
 
 std::vector<CertificateDetails> Context::certificate_chains() const {

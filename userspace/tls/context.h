@@ -14,10 +14,6 @@
 #include "stats/stats.h"
 #include "tls/options.h"
 
-namespace millrace::net {
-class Address;
-}
-
 namespace millrace::tls {
 
 class ContextCore;
@@ -48,8 +44,6 @@ class Context final : public net::TransportFactory {
 
   // Never null.
   std::unique_ptr<net::Transport> create(const Ask& ask) const override;
-  // The same, for key logs of some addresses only: without them such a log stays empty.
-  std::unique_ptr<net::Transport> create(const Ask& ask, const net::Address* local, const net::Address* remote) const;
 
   std::vector<CertificateDetails> certificate_chains() const;
   // The first of the trusted authorities.

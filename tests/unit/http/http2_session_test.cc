@@ -168,6 +168,21 @@ TEST_F(Http2SessionTest, DrainStopsAtItsLimitAndStreamsTakeTurns) {
   EXPECT_GE(third, 16'384u);
 }
 
+TEST_F(Http2SessionTest, ResetsAndHeadsGoOutBesideAFullOutput) {
+  server.feed(preface() + frame(kHeaders, kEndHeaders, 1, get_request()) +
+              frame(kHeaders, kEndHeaders, 3, get_request()));
+  server.drain();
+  respond(*server.streams[0], std::string(30'000, 'x'));
+  base::Buffer wire;
+  wire.append(std::string(100, '.'));
+  server.session.reset(*server.streams[1], Http2Code::kCancel);
+  server.session.drain(wire, 100);
+  std::vector<uint8_t> types;
+  for (const RawFrame& f : frames_of(wire.to_string().substr(100))) types.push_back(f.type);
+  EXPECT_THAT(types, ElementsAre(kHeaders, kRstStream));
+  EXPECT_EQ(server.session.streams(), 1u);
+}
+
 TEST_F(Http2SessionTest, AResetReachesTheOtherSide) {
   ASSERT_TRUE(client.session.request(stream, request, false));
   talk(client, server);

@@ -295,7 +295,9 @@ TEST(KeyLog, WritesTheSecretsOfChosenConnections) {
   options.common.key_log.remote_ranges = {range};
   const ContextPtr server = make(options), client = make(client_options());
   const auto lines_after = [&](const net::Address* remote) {
-    End end{server->create({}, nullptr, remote), {}, {}, {}}, other{client->create({}), {}, {}, {}};
+    net::TransportFactory::Ask with_address;
+    with_address.remote_address = remote;
+    End end{server->create(with_address), {}, {}, {}}, other{client->create({}), {}, {}, {}};
     base::Buffer up, down;
     other.take(other.transport->start(up));
     for (int i = 0; i < 3; ++i) {

@@ -211,6 +211,13 @@ TEST(Session, NegotiatesAlpnByTheServersOrder) {
   other.alpn = own;
   Pair asked(make(server), make(client), other);
   EXPECT_EQ(asked.client().transport->protocol(), "http/1.1");
+  other.alpn = {};
+  other.alpn_fallback = own;
+  Pair configured(make(server), make(client), other);
+  EXPECT_EQ(configured.client().transport->protocol(), "h2");
+  client.common.alpn.clear();
+  Pair fallen_back(make(server), make(client), other);
+  EXPECT_EQ(fallen_back.client().transport->protocol(), "http/1.1");
   client.common.alpn = {"imap"};
   Pair none(make(server), make(client));
   EXPECT_TRUE(none.established());
