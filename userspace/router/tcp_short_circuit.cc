@@ -4,22 +4,27 @@
 
 namespace millrace::router {
 
-namespace {
-
-// More bytes than this before they are answered are a bulk flow's.
-constexpr uint64_t kTurnBytesMax = 1 << 20;
-constexpr uint8_t kTurnsMin = 2;
-
-}  // namespace
-
 bool TcpShortCircuit::turns(Direction direction, uint64_t bytes) {
-  if (offers_ == nullptr || joined()) return false;
+  if (offers_ == nullptr) return false;
+  if (joined()) {
+    through_bytes_ += bytes;
+    judge();
+    return false;
+  }
+  const fastpath::JoinRule& rule = offers_->join_rule();
+  if (rule.turns_min() == 0) return true;
   const uint64_t before = one_way_bytes_;
   const bool turned = std::exchange(direction_, direction) != direction;
   one_way_bytes_ = (turned ? 0 : before) + bytes;
-  if (!turned || before == 0 || before > kTurnBytesMax) return false;
-  if (turns_ < kTurnsMin) ++turns_;
-  return turns_ >= kTurnsMin;
+  if (!turned || before == 0 || before > rule.turn_bytes_max()) return false;
+  return ++turns_ >= rule.turns_min();
+}
+
+void TcpShortCircuit::judge() {
+  const auto past = pair_.traffic(Direction::kFromDownstream).bytes + pair_.traffic(Direction::kFromUpstream).bytes;
+  if (costs_ || !fastpath::JoinRule::costs(past, through_bytes_)) return;
+  costs_ = true;
+  offers_->learn(false);
 }
 
 void TcpShortCircuit::join(net::Connection& downstream, net::Connection& upstream) {
@@ -50,6 +55,7 @@ TcpShortCircuit::Bytes TcpShortCircuit::take_bytes() {
 }
 
 void TcpShortCircuit::withdraw() {
+  if (joined() && !costs_ && taken_.any()) offers_->learn(true);
   pair_.withdraw();
   offers_ = nullptr;
 }
