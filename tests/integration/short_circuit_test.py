@@ -161,6 +161,8 @@ class ShortCircuitTest(ProxyCase):
         proxy = self.begin()
         page = json.loads(proxy.admin("/fastpath?format=json")[1])["short_circuit"]["auto"]
         self.assertEqual(page["policy"], "AUTO")
+        if page.get("not_measured", "").endswith("it took too long"):
+            self.skipTest("this machine has no time for measurements")
         self.assertNotIn("not_measured", page)
         self.assertEqual([row["message_bytes"] for row in page["measured"]], [64, 1024, 16384, 262144])
         for row in page["measured"]:
@@ -210,6 +212,18 @@ class ShortCircuitTest(ProxyCase):
         self.assertEqual(proxy.stat("fastpath.splice.join_offered"), before)
         self.ping(client, server)
         self.assertEqual(proxy.stat("fastpath.splice.join_offered"), before + 1)
+
+    def test_a_flood_of_small_messages_counts_as_a_pair_that_cost(self):
+        proxy = self.begin(concurrency=1)
+        client, server, _ = self.join(proxy)
+        for _ in range(5000):
+            client.send(b"small")
+            self.assertEqual(server.receive_exactly(5), b"small")
+        client.close()
+        self.assertEqual(server.receive_all(), b"")
+        server.close()
+        proxy.wait_stat("fastpath.splice.join_cost", 1)
+        self.assertEqual(proxy.stat("fastpath.splice.join_paid"), 0)
 
     def test_a_listener_that_is_not_named_joins_nobody(self):
         proxy = self.begin(listeners=("other",))

@@ -3,11 +3,15 @@
 // one after the other, so neither the scheduler nor other processes decide. On sockets of its own over loopback, in
 // about a tenth of a second of this thread's time. Main thread, before the workers start.
 #pragma once
+#include <chrono>
+
 #include "fastpath/splice.h"
 #include "fastpath/splice_rule.h"
 
 namespace millrace::fastpath {
 
-SpliceWorth measure_splice_worth(const SplicePieces& pieces);
+// `limit`: after that it gives up, where the thread hardly gets a CPU.
+SpliceWorth measure_splice_worth(const SplicePieces& pieces,
+                                 std::chrono::milliseconds limit = std::chrono::seconds(2));
 
 }  // namespace millrace::fastpath

@@ -4,6 +4,17 @@
 
 namespace millrace::router {
 
+namespace {
+
+// Small messages one after the other without an answer: each wakes the reader, where TCP and a proxy gather them.
+bool floods(const fastpath::JoinedPair::Traffic& one, const fastpath::JoinedPair::Traffic& other) {
+  constexpr uint64_t kMessagesMin = 4096, kTimesTheOther = 16, kSmallBytes = 512;
+  return one.messages >= kMessagesMin && one.messages > other.messages * kTimesTheOther &&
+         one.bytes < one.messages * kSmallBytes;
+}
+
+}  // namespace
+
 bool TcpShortCircuit::turns(Direction direction, uint64_t bytes) {
   if (offers_ == nullptr) return false;
   if (joined()) {
@@ -21,9 +32,11 @@ bool TcpShortCircuit::turns(Direction direction, uint64_t bytes) {
 }
 
 void TcpShortCircuit::judge() {
-  const auto past = pair_.traffic(Direction::kFromDownstream).bytes + pair_.traffic(Direction::kFromUpstream).bytes;
-  if (costs_ || !fastpath::JoinRule::costs(past, through_bytes_)) return;
-  costs_ = true;
+  if (costs_) return;
+  const auto there = pair_.traffic(Direction::kFromDownstream), back = pair_.traffic(Direction::kFromUpstream);
+  costs_ = fastpath::JoinRule::costs(there.bytes + back.bytes, through_bytes_) || floods(there, back) ||
+           floods(back, there);
+  if (!costs_) return;
   offers_->learn(false);
 }
 
@@ -51,6 +64,7 @@ TcpShortCircuit::Bytes TcpShortCircuit::take_bytes() {
   if (!joined()) return {};
   const Bytes now{pair_.traffic(Direction::kFromDownstream).bytes, pair_.traffic(Direction::kFromUpstream).bytes};
   const Bytes before = std::exchange(taken_, now);
+  judge();
   return {now.from_downstream - before.from_downstream, now.from_upstream - before.from_upstream};
 }
 
