@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "base/log.h"
 #include "net/network_namespace.h"
@@ -40,6 +42,16 @@ std::vector<uint32_t> allowed_cpus() {
     if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
   }
   return cpus;
+}
+
+// Those of listeners, each once; inbound steering is in no others.
+std::vector<std::string> other_namespaces(const std::vector<std::unique_ptr<SharedListener>>& listeners) {
+  std::vector<std::string> paths;
+  std::set<uint64_t> known{kOwnNamespace, kAnyNamespace};
+  for (const auto& listener : listeners) {
+    if (known.insert(listener->network_namespace).second) paths.push_back(listener->options->network_namespace);
+  }
+  return paths;
 }
 
 }  // namespace
@@ -95,6 +107,7 @@ Result<void> FastPath::start(const std::vector<std::unique_ptr<SharedListener>>&
 Result<void> FastPath::begin(const std::vector<std::unique_ptr<SharedListener>>& listeners,
                              const ListenerSockets& sockets) {
   fastpath::Options options = snapshot_.fast_path->steering;
+  if (options.services) options.services->namespaces = other_namespaces(listeners);
   for (const std::string& name : snapshot_.fast_path->capture_listeners) {
     const SharedListener* listener = find(listeners, name);
     for (const net::Address& address : listener->bound) {
@@ -228,3 +241,7 @@ fastpath::Status FastPath::status() const {
 }
 
 }  // namespace millrace::server
+  if (services == nullptr) return;
+  gauges.inc(fastpath::kCounterResets, services->resets() - std::exchange(resets_seen_, services->resets()));
+  gauges.inc(fastpath::kCounterResetsMissed,
+             services->resets_missed() - std::exchange(resets_missed_seen_, services->resets_missed()));

@@ -85,3 +85,4 @@ class FastPath {
 };
 
 }  // namespace millrace::server
+  uint64_t resets_seen_ = 0, resets_missed_seen_ = 0;  // in the statistics already
