@@ -66,6 +66,7 @@ struct InboundOptions {
 
 struct Options {
   std::string pin_dir{kDefaultPinDir};
+  Claim claim = Claim::kIfFree;
   // Processes in and below these have their connects steered.
   std::vector<std::string> cgroups{"/"};
   // Where the daemon's listening sockets belong to; empty: its own cgroup.
