@@ -220,6 +220,7 @@ uint32_t SpliceOffers::take_cell(uint32_t at) {
     __atomic_store_n(&way.forwarded, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.redirected, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.messages, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&way.queued, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.lost_at_close, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.path, FP_SPLICE_REASON_COUNT, __ATOMIC_RELEASE);
   }
