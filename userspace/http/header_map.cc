@@ -255,6 +255,7 @@ void HeaderMap::find_next_first(Header id, size_t from) {
 }
 
 void HeaderMap::clear() {
+  if (entries_.empty() && held_.empty() && arena_used_ == 0) return;  // most trailers, most of the time
   entries_.clear();
   first_.fill(0);
   held_.clear();

@@ -44,6 +44,8 @@ void put(std::vector<nghttp2_nv>& to, const HeaderMap::Entry& e) {
   nv.value = reinterpret_cast<uint8_t*>(const_cast<char*>(e.value.empty() ? "" : e.value.data()));
   nv.valuelen = e.value.size();
   nv.flags = static_cast<uint8_t>(known ? NGHTTP2_NV_FLAG_NO_COPY_NAME : NGHTTP2_NV_FLAG_NONE);
+  // What no two messages share has no place in the table: it would only push out what they do.
+  if (e.id == Header::kRequestId) nv.flags |= NGHTTP2_NV_FLAG_NO_INDEX;
   to.push_back(nv);
 }
 

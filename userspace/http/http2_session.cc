@@ -4,6 +4,7 @@
 #include <array>
 
 #include "http/http2_callbacks.h"
+#include "http/http2_memory.h"
 #include "stats/schema_http.h"
 
 namespace millrace::http {
@@ -56,8 +57,8 @@ Http2Session::Http2Session(Role role, const Http2SessionOptions& options, const 
     : role_(role), options_(options), stats_(stats), handler_(handler) {
   const bool server = role == Role::kServer;
   nghttp2_option* made = make_options(options, server);
-  const int failed = server ? nghttp2_session_server_new2(&session_, Http2Callbacks::get(), this, made)
-                            : nghttp2_session_client_new2(&session_, Http2Callbacks::get(), this, made);
+  const int failed = server ? nghttp2_session_server_new3(&session_, Http2Callbacks::get(), this, made, http2_memory())
+                            : nghttp2_session_client_new3(&session_, Http2Callbacks::get(), this, made, http2_memory());
   nghttp2_option_del(made);
   MILLRACE_ASSERT(failed == 0);
   submit_settings(options.http2);
