@@ -5,6 +5,7 @@
 //   bench_local_apps serve ADDRESS PORT
 //   bench_local_apps pingpong ADDRESS PORT BYTES SECONDS   messages of BYTES there and back: latency
 //   bench_local_apps bulk ADDRESS PORT BYTES SECONDS       one way, in writes of BYTES: throughput
+//   bench_local_apps late_bulk ADDRESS PORT BYTES SECONDS  a dialogue of small messages before, then as bulk
 //   bench_local_apps connect ADDRESS PORT SECONDS          connect, a byte there and back, close
 //
 // Clients print one line of JSON: times in microseconds, CPU of the client's process. A connection opens with a Hello.
@@ -31,11 +32,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-enum Mode : uint32_t { kEcho = 1, kSink = 2 };
+enum Mode : uint32_t { kEcho = 1, kSink = 2, kLateSink = 3 };
 struct Hello {
   uint32_t mode;
   uint32_t bytes;  // of one message
 };
+// What precedes late bulk: long enough for a fast path to take over.
+constexpr int kDialogueTurns = 64;
+constexpr size_t kDialogueBytes = 64;
 
 [[noreturn]] void die(const char* what) {
   std::perror(what);
@@ -120,10 +124,18 @@ bool receive_all(int fd, void* data, size_t bytes) {
   return true;
 }
 
+void answer_dialogue(int fd) {
+  char message[kDialogueBytes];
+  for (int turn = 0; turn < kDialogueTurns; ++turn) {
+    if (!receive_all(fd, message, sizeof message) || !send_all(fd, message, sizeof message)) return;
+  }
+}
+
 void serve_one(int fd) {
   Hello hello{};
   if (receive_all(fd, &hello, sizeof hello) && hello.bytes > 0 && hello.bytes <= 64u << 20) {
-    std::vector<char> message(hello.mode == kSink ? 256 * 1024 : hello.bytes);
+    std::vector<char> message(hello.mode == kEcho ? hello.bytes : 256 * 1024);
+    if (hello.mode == kLateSink) answer_dialogue(fd);
     if (hello.mode == kEcho) {
       while (receive_all(fd, message.data(), message.size()) && send_all(fd, message.data(), message.size())) {
       }
@@ -223,11 +235,19 @@ void pingpong(const Endpoint& to, uint32_t bytes, double seconds) {
   close(fd);
 }
 
-void bulk(const Endpoint& to, uint32_t bytes, double seconds) {
+void hold_dialogue(int fd) {
+  char message[kDialogueBytes] = {};
+  for (int turn = 0; turn < kDialogueTurns; ++turn) {
+    if (!send_all(fd, message, sizeof message) || !receive_all(fd, message, sizeof message)) die("dialogue");
+  }
+}
+
+void bulk(const Endpoint& to, uint32_t bytes, double seconds, bool late) {
   const int fd = connect_to(to);
-  const Hello hello{kSink, bytes};
+  const Hello hello{late ? kLateSink : kSink, bytes};
   const std::vector<char> message(bytes, 'x');
   if (!send_all(fd, &hello, sizeof hello)) die("bulk");
+  if (late) hold_dialogue(fd);
   const double cpu = cpu_us();
   const auto start = Clock::now();
   const std::vector<double> took = repeat(seconds, [&] {
@@ -274,7 +294,8 @@ void connects(const Endpoint& to, double seconds) {
 }
 
 int usage() {
-  std::fprintf(stderr, "usage: bench_local_apps serve|pingpong|bulk|connect ADDRESS PORT [BYTES] [SECONDS]\n");
+  std::fprintf(stderr, "usage: bench_local_apps serve|pingpong|bulk|late_bulk|connect ADDRESS PORT "
+                       "[BYTES] [SECONDS]\n");
   return 2;
 }
 
@@ -289,8 +310,8 @@ int main(int argc, char** argv) {
     connects(endpoint, std::atof(argv[4]));
   } else if (what == "pingpong" && argc == 6) {
     pingpong(endpoint, static_cast<uint32_t>(std::atoi(argv[4])), std::atof(argv[5]));
-  } else if (what == "bulk" && argc == 6) {
-    bulk(endpoint, static_cast<uint32_t>(std::atoi(argv[4])), std::atof(argv[5]));
+  } else if ((what == "bulk" || what == "late_bulk") && argc == 6) {
+    bulk(endpoint, static_cast<uint32_t>(std::atoi(argv[4])), std::atof(argv[5]), what == "late_bulk");
   } else {
     return usage();
   }

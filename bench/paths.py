@@ -21,7 +21,8 @@ from support.local_paths import Apps, Unavailable  # noqa: E402  pylint: disable
 from support.measure import ROOT, machine  # noqa: E402  pylint: disable=wrong-import-position
 
 PATHS = [local_paths.Path, local_paths.IptablesRedirect, kernel_paths.Tproxy, kernel_paths.Capture,
-         local_paths.Userspace, kernel_paths.Hop, kernel_paths.Joined, kernel_paths.ConnectTime,
+         local_paths.Userspace, local_paths.UserspaceAgain, kernel_paths.Hop, kernel_paths.Joined,
+         kernel_paths.ConnectTime,
          local_paths.HaproxyTcp, local_paths.NginxStream]
 HTTP = f"http 64 B, {http_paths.CONNECTIONS} connections"
 SIZES = (64, 1024, 16384, 262144)
@@ -71,10 +72,11 @@ def sample(path, what, size, seconds):
 
 def measurements(options):
     sizes = SIZES if not options.quick else SIZES[:1]
-    return [("pingpong", size) for size in sizes] + [("bulk", size) for size in sizes] + [("connect", None)]
+    return [(what, size) for what in ("pingpong", "bulk", "late_bulk") for size in sizes] + [("connect", None)]
 
 
 def label(what, size):
+    what = what.replace("_", " ")
     return what if size is None else f"{what} {size} B" if size < 1024 else f"{what} {size // 1024} KiB"
 
 
@@ -92,25 +94,43 @@ def start(makers, apps, stack, options, kind=""):
     return running, missing
 
 
-def medians(running, rounds, take):
-    """{path: medians of what take(path) finds}; rounds begin with another path each."""
+def rounds_of(running, rounds, take):
+    """{path: [what take(path) finds in each round]}; rounds begin with another path each."""
     samples = {path.name: [] for path in running}
     for number in range(rounds if running else 0):
         for path in running[number % len(running):] + running[:number % len(running)]:
             samples[path.name].append(take(path))
-    return {name: {key: statistics.median(one[key] for one in taken) for key in taken[0]}
-            for name, taken in samples.items()}
+    return samples
+
+
+def quartiles(values):
+    """(lower, median, upper)"""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    return tuple(statistics.quantiles(values, n=4, method="inclusive"))
+
+
+def summary(taken):
+    """Medians, and how far apart the middle half of the rounds is."""
+    found = {key: statistics.median(one[key] for one in taken) for key in taken[0]}
+    low, middle, high = quartiles([one["per_s"] for one in taken])
+    return found | {"spread_percent": 100 * (high - low) / middle if middle else 0.0}
+
+
+def summaries(samples):
+    return {what: {name: summary(taken) for name, taken in measured.items() if taken}
+            for what, measured in samples.items()}
 
 
 def measure(options):
-    """({measurement: {path: medians}}, {path: why it is missing}, {path: the kernel's counters at the end})"""
+    """({measurement: {path: [rounds]}}, {path: why it is missing}, {path: the kernel's counters at the end})"""
     results, missing, counted = {}, {}, {}
 
     def local(makers):
         with contextlib.ExitStack() as stack:
             running, gone = start(makers, stack.enter_context(Apps()), stack, options)
             for what, size in measurements(options):
-                results.setdefault(label(what, size), {}).update(medians(
+                results.setdefault(label(what, size), {}).update(rounds_of(
                     running, options.rounds,
                     lambda path, what=what, size=size: sample(path, what, size, options.seconds)))
                 print(f"  {label(what, size)} done", file=sys.stderr, flush=True)
@@ -120,7 +140,7 @@ def measure(options):
     local([path for path in PATHS if not path.netfilter])
     with contextlib.ExitStack() as stack:
         running, gone = start(http_paths.HTTP_PATHS, None, stack, options, "http ")
-        results[HTTP] = medians(running, options.rounds, lambda path: path.sample(options.seconds))
+        results[HTTP] = rounds_of(running, options.rounds, lambda path: path.sample(options.seconds))
         counted |= {f"http {path.name}": path.counters() for path in running}
         missing |= gone
     # Last: once a rule was made, every packet of the namespace passes netfilter's hooks, whichever path it is on.
@@ -151,32 +171,56 @@ BARS = (
 )
 # Paths that the kernel takes by itself must be worse than the proxy at nothing.
 NEVER_SLOWER = ("joined", "hop", "connect-time")
+# The same proxy a second time: what noise makes of equals.
+CONTROL = "millrace-2"
 
 
-def never_slower(results, path):
-    """(where it is the slowest, times the proxy in userspace)"""
-    found = [(ratio(results, what, "per_s", path, "millrace"), what) for what in results]
-    return min(((value, what) for value, what in found if value is not None), default=(None, "nowhere"))
+def paired(samples, what, path):
+    """Quartiles of the path's rate times the proxy's in userspace, round by round; None if it was not measured."""
+    mine, theirs = samples[what].get(path), samples[what].get("millrace")
+    return quartiles([one["per_s"] / other["per_s"] for one, other in zip(mine, theirs)]) if mine and theirs else None
 
 
-def bars(results):
+def never_slower(samples, path):
+    """(what, lower quartile, median, upper) of where it is the slowest, by the upper quartile."""
+    found = [(what, *ratios) for what in samples if (ratios := paired(samples, what, path)) is not None]
+    return min(found, key=lambda one: one[3], default=("nowhere", None, None, None))
+
+
+def bars(samples):
     """[(what, value, wanted, whether it is met)]; None and None if it was not measured"""
-    found = []
+    found, results = [], summaries(samples)
     for what, measurement, key, one, other, limit, at_least in BARS:
         value = ratio(results, measurement, key, one, other)
         met = None if value is None else value >= limit if at_least else value <= limit
         found.append((what, value, f"{'>=' if at_least else '<='} {limit}", met))
     for path in NEVER_SLOWER:
-        value, where = never_slower(results, path)
-        found.append((f"{path}, where it is slowest ({where}), times userspace", value, ">= 1",
-                      None if value is None else value >= 1))
+        where, low, value, high = never_slower(samples, path)
+        spread = "" if value is None else f", quartiles {low:.2f} to {high:.2f}"
+        found.append((f"{path}, where it is slowest ({where}{spread}), times userspace", value,
+                      "upper quartile >= 1", None if value is None else round(high, 2) >= 1))
     return found
+
+
+def comparison(samples):
+    """Lines: the kernel's paths times userspace, round by round, with the control beside."""
+    shown = [path for path in (CONTROL, *NEVER_SLOWER) if any(measured.get(path) for measured in samples.values())]
+    lines = ["", "## Rate, times userspace", "", "Median of the rounds' ratios, and quartiles. " +
+             f"`{CONTROL}` is userspace once more: what noise makes of equals.", "",
+             "| measurement | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
+    for what in samples:
+        cells = [paired(samples, what, path) for path in shown]
+        if any(cells):
+            lines.append(f"| {what} | " + " | ".join(
+                "-" if one is None else f"{one[1]:.2f} ({one[0]:.2f} to {one[2]:.2f})" for one in cells) + " |")
+    return lines
 
 
 VERDICTS = {True: "yes", False: "NO", None: "-"}
 
 
-def table(results, missing, about):
+def table(samples, missing, about):
+    results = summaries(samples)
     lines = ["# Paths between local applications", "", *(f"- {key}: {value}" for key, value in about.items())]
     for name, why in missing.items():
         lines.append(f"- left out: {name}: {why}")
@@ -184,16 +228,17 @@ def table(results, missing, about):
         keys = list(next(iter(measured.values()), {}))
         lines += ["", f"## {what}", "", "| path | " + " | ".join(keys) + " |", "|---" * (len(keys) + 1) + "|"]
         lines += ["| " + " | ".join([name] + [f"{m[key]:.2f}" for key in keys]) + " |" for name, m in measured.items()]
+    lines += comparison(samples)
     lines += ["", "## Bars", "", "| bar | measured | wanted | met |", "|---|---|---|---|"]
     lines += [f"| {what} | {'not measured' if met is None else f'{value:.2f}'} | {wanted} | {VERDICTS[met]} |"
-              for what, value, wanted, met in bars(results)]
+              for what, value, wanted, met in bars(samples)]
     return "\n".join(lines) + "\n"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round, one size")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1, help="of one path in one round")
     parser.add_argument("--only", help="paths, separated by commas: " + ",".join(path.name for path in PATHS))
     parser.add_argument("--out", default=os.path.join(ROOT, "bench", "results", "paths"),
@@ -206,22 +251,23 @@ def main():
     end_in_order()
     about = machine() | {"rounds": options.rounds, "seconds": options.seconds}
     try:
-        results, missing, counted = measure(options)
+        samples, missing, counted = measure(options)
     except KeyboardInterrupt:
         return 130
-    text = table(results, missing, about)
+    text = table(samples, missing, about)
     print(text)
     if options.out:
         os.makedirs(os.path.dirname(options.out), exist_ok=True)
         with open(options.out + ".md", "w", encoding="utf-8") as f:
             f.write(text)
         with open(options.out + ".json", "w", encoding="utf-8") as f:
-            json.dump({"about": about, "results": results, "missing": missing, "counters": counted}, f, indent=1)
+            json.dump({"about": about, "results": summaries(samples), "rounds": samples, "missing": missing,
+                       "counters": counted}, f, indent=1)
             f.write("\n")
         with open(options.out + ".html", "w", encoding="utf-8") as f:
             notes = about | {f"left out: {name}": why for name, why in missing.items()}
-            f.write(html_report.page("Paths between local applications", notes, results, bars(results)))
-    return 1 if options.check and any(met is False for *_, met in bars(results)) else 0
+            f.write(html_report.page("Paths between local applications", notes, summaries(samples), bars(samples)))
+    return 1 if options.check and any(met is False for *_, met in bars(samples)) else 0
 
 
 if __name__ == "__main__":

@@ -245,11 +245,12 @@ static __always_inline __u32 send_hop(int direct, struct sk_msg_md *msg, struct 
     struct fp_splice_sock *peer = bpf_map_lookup_elem(&splice_socks, &self->peer);
     if (peer) peer->since_turn = 0;
   }
-  __u32 reason = choose_hop(direct, route, self->since_turn, sender, size);
+  __u32 reason = choose_hop(direct, route, self->since_turn, &self->queued, sender, size);
   if (reason != FP_SPLICE_REDIRECTED_HOP) return reason;
   if (!redirect(msg, route)) return FP_SPLICE_PASS_GONE;
   self->hop_bytes += size;
   self->since_turn += size;
+  self->queued += 1;
   return reason;
 }
 
@@ -278,11 +279,12 @@ static __always_inline __u32 send_joined(int direct, struct sk_msg_md *msg, cons
     if (!self) return FP_SPLICE_PASS_UNKNOWN;
     hop_bytes = self->hop_bytes;
   }
-  __u32 reason = choose_joined(direct, route, hop_bytes, forwarded, sender, size);
+  __u32 reason = choose_joined(direct, route, hop_bytes, forwarded, &way->queued, sender, size);
   if (reason == FP_SPLICE_REDIRECTED_JOINED) reason = redirect_to_seat(msg, route, way);
   if (reason == FP_SPLICE_REDIRECTED_JOINED) {
     way->redirected += size;
     way->messages += 1;
+    way->queued += 1;
   }
   way->path = reason;
   return reason;

@@ -69,6 +69,8 @@ struct fp_splice_sock {
   struct fp_splice_tuple tuple;
   __u64 hop_bytes;       // handed to the other end of the connection
   __u64 since_turn;      // handed over since the other end sent last
+  __u32 queued;          // messages handed over since the other end had read them all
+  __u32 pad;
   __u32 base_seq;        // write_seq when the connection was established
   __u32 path;            // fp_splice_reason of the last message, FP_SPLICE_REASON_COUNT: none yet, or its pair has it
   __u32 active;          // 1: it dialled
@@ -143,8 +145,13 @@ struct fp_splice_way {
   volatile __u32 generation;
   volatile __u32 path;           // fp_splice_reason of the last message, FP_SPLICE_REASON_COUNT: none yet
   volatile __u32 lost_at_close;  // bytes that the receiver left unread when it closed
-  __u32 pad[7];
+  volatile __u32 queued;         // messages since the receiver had read them all
+  __u32 pad[6];
 };
+
+// A message takes about a kilobyte of the kernel's memory (struct sk_msg) besides its bytes, which nobody accounts for:
+// so many may wait at a reader, at most, or it is back on TCP, which puts small ones together.
+#define FP_SPLICE_MESSAGES_MAX 2048
 
 // [0]: the downstream app sends, [1]: the upstream app.
 struct fp_splice_pair {

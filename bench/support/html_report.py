@@ -12,7 +12,8 @@ PLOTS = {"p50_us": "median, microseconds", "p99_us": "99th percentile, microseco
          "mib_per_s": "MiB a second", "cpu_us_each": "CPU microseconds each, applications and proxies",
          "proxy_cpu_us_each": "CPU microseconds each, the proxy alone",
          "cpu_us_per_mib": "CPU microseconds a MiB, applications and proxies",
-         "connect_p50_us": "connect(), median, microseconds"}
+         "connect_p50_us": "connect(), median, microseconds",
+         "spread_percent": "middle half of the rounds, per cent of the median"}
 VERDICTS = {True: "yes", False: "no", None: "-"}
 WIDTH, LABEL, ROW = 520, 150, 22
 

@@ -123,6 +123,11 @@ class Userspace(ThroughProxy):
         return proxies.millrace(self.apps.port, "tcp")
 
 
+class UserspaceAgain(Userspace):
+    """A control: two measurements of equals."""
+    name = "millrace-2"
+
+
 class HaproxyTcp(ThroughProxy):
     name = "haproxy"
 

@@ -15,8 +15,8 @@
 // Redirected bytes do not move write_seq, so the condition stays true while nothing else happens, and one passed
 // message makes it false until the reader has caught up.
 //
-// Memory: a redirect does not block, and is not held against the receive buffer. Over the budget of unread bytes a
-// message passes, and TCP's flow control stops the sender.
+// Memory: a redirect does not block, and is not held against the receive buffer. Over the budget of unread bytes, or of
+// messages since the reader had read them all, a message passes, and TCP's flow control stops the sender.
 #pragma once
 #include "fp_splice.h"
 #include "lib/kernel_sock.h"
@@ -77,12 +77,14 @@ static __always_inline __u32 against_habits(int direct, const struct tcp_sock *s
 // What a socket without a byte waiting is given however short memory is: TCP's least receive buffer, by default.
 #define KERNEL_RMEM_MIN 4096
 
-// Whether `size` more bytes may wait at the reader.
+// Whether `size` more bytes may wait at the reader, as one more message.
 static __always_inline __u32 against_memory(int direct, const struct end *reader, const struct fp_splice_route *route,
-                                            __u32 size) {
+                                            volatile __u32 *queued, __u32 size) {
   if (size > splice_budget) return FP_SPLICE_DEMOTED_SLOW;
   __u32 unread = unread_of(direct, &reader->tp->inet_conn.icsk_inet.sk, route->psock);
   if (unread > splice_budget - size) return FP_SPLICE_DEMOTED_SLOW;
+  if (unread == 0) *queued = 0;
+  if (*queued >= FP_SPLICE_MESSAGES_MAX) return FP_SPLICE_DEMOTED_SLOW;
   if (unread == 0 && size <= KERNEL_RMEM_MIN) return FP_SPLICE_REASON_COUNT;
   if (under(direct, route->pressure)) return FP_SPLICE_DEMOTED_MEMORY;
   return FP_SPLICE_REASON_COUNT;
@@ -91,7 +93,8 @@ static __always_inline __u32 against_memory(int direct, const struct end *reader
 // Of a sender that may send, by `forwarded`: the bytes of this direction that the daemon says to have handed on; read
 // before the rest, as what it wrote for them is then seen as well.
 static __always_inline __u32 choose_joined(int direct, const struct fp_splice_route *route, __u64 hop_bytes,
-                                           __u64 forwarded, const struct tcp_sock *sender, __u32 size) {
+                                           __u64 forwarded, volatile __u32 *queued, const struct tcp_sock *sender,
+                                           __u32 size) {
   struct end daemon = end_at(direct, &route->far_daemon);
   struct end app = end_at(direct, &route->target);
   __u32 sent = KERNEL_READ(direct, sender, write_seq) - route->base_seq + (__u32)hop_bytes;
@@ -99,17 +102,17 @@ static __always_inline __u32 choose_joined(int direct, const struct fp_splice_ro
   if (sent != (__u32)forwarded) return FP_SPLICE_PASS_IN_DAEMON;
   __u32 reason = against_far(direct, &daemon, &app);
   if (reason == FP_SPLICE_REASON_COUNT) reason = against_habits(direct, sender, &app, route);
-  if (reason == FP_SPLICE_REASON_COUNT) reason = against_memory(direct, &app, route, size);
+  if (reason == FP_SPLICE_REASON_COUNT) reason = against_memory(direct, &app, route, queued, size);
   return reason == FP_SPLICE_REASON_COUNT ? FP_SPLICE_REDIRECTED_JOINED : reason;
 }
 
 static __always_inline __u32 choose_hop(int direct, const struct fp_splice_route *route, __u64 since_turn,
-                                        const struct tcp_sock *sender, __u32 size) {
+                                        volatile __u32 *queued, const struct tcp_sock *sender, __u32 size) {
   struct end near = end_at(direct, &route->near);
   __u32 reason = against_near(direct, &near, KERNEL_READ(direct, sender, write_seq));
   if (reason != FP_SPLICE_REASON_COUNT) return reason;
   if (splice_bulk && since_turn + size > splice_bulk) return FP_SPLICE_DEMOTED_BULK;
   reason = against_habits(direct, sender, &near, route);
-  if (reason == FP_SPLICE_REASON_COUNT) reason = against_memory(direct, &near, route, size);
+  if (reason == FP_SPLICE_REASON_COUNT) reason = against_memory(direct, &near, route, queued, size);
   return reason == FP_SPLICE_REASON_COUNT ? FP_SPLICE_REDIRECTED_HOP : reason;
 }

@@ -91,8 +91,11 @@ class GrpcTest(ProxyCase):
                 proxy = self.proxy(server, action=f"retry_policy: {{ retry_on: {on} }}")
                 self.assertEqual(frames(self.call(proxy).body), [(0, b"ok")])
                 self.assertEqual([r.body for r in server.requests], [frame(b"question")] * 2)
+        # Who may ask for it: internal clients.
         server = self.upstream(answering(trailers_only(14), grpc_answer(b"ok")))
-        proxy = self.proxy(server)
+        internal = ("use_remote_address: true\n"
+                    "internal_address_config: { cidr_ranges: [{ address_prefix: 127.0.0.0, prefix_len: 8 }] }")
+        proxy = self.http_to(server, cluster_extra=TRAILERS, extra=f"{TRAILERS}\n{internal}")
         self.assertEqual(self.call(proxy, headers=(*GRPC, ("x-envoy-retry-grpc-on", "unavailable"))).trailers,
                          [("grpc-status", "0")])
 

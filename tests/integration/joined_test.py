@@ -27,6 +27,12 @@ def tcp_memory():
     return int(line[line.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def unreclaimable():
+    """Bytes of the kernel's own objects."""
+    with open("/proc/meminfo", encoding="ascii") as f:
+        return next(int(line.split()[1]) << 10 for line in f if line.startswith("SUnreclaim:"))
+
+
 class FamiliesTest(JoinedCase):
     def check(self, address, family=4, **options):
         for on in (True, False):
@@ -220,7 +226,27 @@ class SleepingReaderTest(JoinedCase):
     def test_small_messages(self):
         proxy = self.begin()
         client, server = self.joined(proxy)
+        before = unreclaimable()
         self.check_sleeper(proxy, client, server, 100)
+        self.assertLess(unreclaimable() - before, 64 * MIB)
+
+    def test_messages_of_a_byte_do_not_fill_the_kernel(self):
+        # Each takes a kilobyte there that no limit of bytes sees.
+        proxy = self.begin()
+        duplex = Duplex(*self.joined(proxy))
+        before, redirected = unreclaimable(), self.redirected(proxy)
+        for _ in range(200_000):
+            if not duplex.send(0, 1):
+                break
+        self.assertLess(self.redirected(proxy) - redirected, 4096)
+        self.assertLess(unreclaimable() - before, 64 * MIB)
+        duplex.settle()
+        redirected = self.redirected(proxy)
+        for _ in range(100):
+            for way in (0, 1):
+                duplex.send(way, 1)
+                duplex.settle()
+        self.assertGreater(self.redirected(proxy), redirected)  # and it goes on as before
 
 
 class SoakTest(JoinedCase):

@@ -261,6 +261,58 @@ class ListenerTest(PodsCase):
         self.assertFalse(effective & 1 << 21, "CAP_SYS_ADMIN is left")
 
 
+# Connects, waits for a byte or the end, and says which it was.
+WAITER = """
+import errno, socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60) as sock:
+    print("connected", flush=True)
+    try:
+        print("end" if not sock.recv(1) else "byte")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+class ResetsTest(PodsCase):
+    """A connect-time service of which an endpoint is taken out, with clients in several namespaces."""
+
+    def start_service(self, port, endpoint, **options):
+        own = configs.listener(port, configs.tcp_proxy("up"))
+        front = inside(self.pods["a"], configs.listener(port, configs.tcp_proxy("up"), name="a"))
+        part = "connect_time: { listeners: [front, a], reset_connections: true }"
+        return self.start([lambda _: own, lambda _: front], [configs.cluster("up", endpoint)], ports=[port] * 2,
+                          extra=self.extension(part), **options)
+
+    def waiter(self, port):
+        child = self.enterContext(subprocess.Popen([*self.inside(), "python3", "-c", WAITER, str(port)],
+                                                   stdout=subprocess.PIPE, text=True))
+        self.addCleanup(child.kill)
+        self.assertEqual(child.stdout.readline(), "connected\n")
+        return child
+
+    def test_connections_are_reset_where_a_listener_is_and_counted_elsewhere(self):
+        endpoint, service = free_port(), free_port()
+        places = [self.pod, *self.pods.values()]  # no listener is in the last
+        for place in places:
+            with place.entered():  # the endpoint, which never says a word
+                self.enterContext(socket.create_server(("127.0.0.1", endpoint)))
+        old = self.start_service(service, endpoint)
+        clients = []
+        for place in places:
+            with place.entered():
+                clients.append(self.waiter(service))
+        self.assertEqual(self.count(old, "balanced_tcp"), 3)
+        old.signal(signal.SIGTERM)
+        self.assertEqual(old.wait_exit(), 0)
+        new = self.start_service(service, free_port())
+        for client in clients[:2]:
+            self.assertEqual(client.stdout.readline(), "ECONNABORTED\n")
+        self.assertEqual(self.count(new, "connections_reset"), 2)
+        self.assertEqual(self.count(new, "connections_not_reset"), 1)
+        self.assertIn(f"1 connections to 127.0.0.1:{endpoint} stay", new.log())
+        self.assertIsNone(clients[2].poll())
+
+
 class DrainTest(PodsCase):
     def test_workers_that_end_lose_no_connection_of_a_pod(self):
         proxy = self.capture_pods(more="worker_steering: {}", concurrency=2, drain_s=30)

@@ -21,7 +21,7 @@ class ShortCircuitTest(ProxyCase):
         self.addCleanup(run, "fastpath", "detach", "--force", "--pin-directory", self.pins)
         self.server = self.enterContext(Listening())
 
-    def begin(self, on=True, proxy_extra="", access_log=(), listeners=("front",), **options):
+    def begin(self, on=True, proxy_extra="", access_log=(), listeners=("front",), policy="AUTO", **options):
         """The daemon in front of the server; this process's cgroup is the daemon's, whose apps take part."""
         extra = f"""
             bootstrap_extensions:
@@ -29,7 +29,7 @@ class ShortCircuitTest(ProxyCase):
               typed_config:
                 "@type": type.googleapis.com/millrace.fastpath.v1.FastPath
                 pin_directory: {self.pins}
-                short_circuit: {{ cgroups: [/], listeners: [{", ".join(listeners)}] }}
+                short_circuit: {{ cgroups: [/], listeners: [{", ".join(listeners)}], policy: {policy} }}
             """
         proxy = self.start(
             [lambda port: configs.listener(port, configs.tcp_proxy("up", extra=proxy_extra, access_log=access_log)),
@@ -156,6 +156,74 @@ class ShortCircuitTest(ProxyCase):
         self.assertEqual(client.receive_exactly(6), b"answer")
         self.assertGreater(proxy.stat("fastpath.splice.record_added"), 0)
         self.assertEqual(proxy.stat("fastpath.splice.member_added"), 0)
+
+    def test_auto_shows_what_it_measured_and_the_rule_that_follows(self):
+        proxy = self.begin()
+        page = json.loads(proxy.admin("/fastpath?format=json")[1])["short_circuit"]["auto"]
+        self.assertEqual(page["policy"], "AUTO")
+        if page.get("not_measured", "").endswith("it took too long"):
+            self.skipTest("this machine has no time for measurements")
+        self.assertNotIn("not_measured", page)
+        self.assertEqual([row["message_bytes"] for row in page["measured"]], [64, 1024, 16384, 262144])
+        for row in page["measured"]:
+            for way in ("direct", "userspace", "hop", "joined"):
+                self.assertGreater(row[way]["round_trip_us"], 0)
+        self.assertTrue(page["joined"], page)
+        self.assertLess(page["measured_in_us"], 2_000_000)  # a fifth of a second, on a machine that does nothing else
+        self.assertIn("rule: auto: hops", proxy.admin("/fastpath")[1])
+        self.assertEqual(proxy.stat("fastpath.splice.measured"), 1)
+        self.assertGreater(proxy.stat("fastpath.splice.turn_bytes_max"), 0)
+        self.assertLessEqual(proxy.stat("fastpath.splice.joined_round_trip_percent_64"), 105)
+
+    def test_always_joins_with_the_first_bytes(self):
+        proxy = self.begin(policy="ALWAYS")
+        client, server = self.connect(proxy)
+        client.send(b"one way ")
+        self.assertEqual(server.receive_exactly(8), b"one way ")
+        for _ in range(100):  # until the daemon has said that it handed the first bytes on
+            client.send(b"one way ")
+            self.assertEqual(server.receive_exactly(8), b"one way ")
+        self.assertGreater(proxy.stat("fastpath.splice.redirected_joined"), 0)
+        self.assertEqual(proxy.stat("fastpath.splice.join_offered"), 1)
+        self.assertEqual(proxy.stat("fastpath.splice.pairs"), 1)
+        self.assertEqual(proxy.stat("fastpath.splice.measured"), 0)
+        client.close()
+        self.assertEqual(server.receive_all(), b"")
+        server.close()
+        proxy.wait_stat("fastpath.splice.pairs", 0)
+        self.assertEqual(proxy.stat("fastpath.splice.join_paid"), 1)
+
+    def test_pairs_that_cost_make_the_next_ones_wait(self):
+        proxy = self.begin(concurrency=1)
+        client, server, _ = self.join(proxy)
+        data, sent, got = bytes(1 << 20), 0, 0
+        while not proxy.stat("fastpath.splice.join_cost"):  # the reader is behind: through the daemon
+            self.assertLess(sent, 1 << 30)
+            try:
+                sent += client.sock.send(data)
+            except BlockingIOError:
+                got += len(server.receive(1 << 18))
+        client.end()
+        self.assertEqual(got + len(server.receive_all()), sent)
+        client, server = self.connect(proxy)
+        before = proxy.stat("fastpath.splice.join_offered")
+        for _ in range(2):
+            self.ping(client, server)
+        self.assertEqual(proxy.stat("fastpath.splice.join_offered"), before)
+        self.ping(client, server)
+        self.assertEqual(proxy.stat("fastpath.splice.join_offered"), before + 1)
+
+    def test_a_flood_of_small_messages_counts_as_a_pair_that_cost(self):
+        proxy = self.begin(concurrency=1)
+        client, server, _ = self.join(proxy)
+        for _ in range(5000):
+            client.send(b"small")
+            self.assertEqual(server.receive_exactly(5), b"small")
+        client.close()
+        self.assertEqual(server.receive_all(), b"")
+        server.close()
+        proxy.wait_stat("fastpath.splice.join_cost", 1)
+        self.assertEqual(proxy.stat("fastpath.splice.join_paid"), 0)
 
     def test_a_listener_that_is_not_named_joins_nobody(self):
         proxy = self.begin(listeners=("other",))

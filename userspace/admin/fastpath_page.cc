@@ -41,6 +41,26 @@ Json to_json(const fastpath::SpliceMember& member) {
   return to;
 }
 
+// The policy, what it measured, and the rule that follows.
+Json auto_of(const fastpath::ProvenSplice& proven) {
+  if (proven.policy == fastpath::SplicePolicy::kAlways) return {{"policy", "ALWAYS"}};
+  Json measured = Json::array();
+  for (size_t size = 0; proven.worth.took_us > 0 && size < fastpath::kWorthBytes.size(); ++size) {
+    Json row = {{"message_bytes", fastpath::kWorthBytes[size]}};
+    for (size_t way = 0; way < fastpath::kSpliceWayNames.size(); ++way) {
+      const fastpath::WorthCell& cell = proven.worth.cells[way][size];
+      row[fastpath::kSpliceWayNames[way]] = {{"round_trip_us", cell.round_trip_us}, {"one_way_us", cell.one_way_us},
+                                             {"busiest_us", cell.stage_us}};
+    }
+    measured.push_back(std::move(row));
+  }
+  Json out = {{"policy", "AUTO"}, {"hops", proven.rule.hop}, {"joined", proven.rule.joined},
+              {"turns_min", proven.rule.turns_min}, {"turn_bytes_max", proven.rule.turn_bytes_max},
+              {"measured_in_us", proven.worth.took_us}, {"measured", std::move(measured)}};
+  if (!proven.worth.why_not.empty()) out["not_measured"] = proven.worth.why_not;
+  return out;
+}
+
 Json to_json(const fastpath::ProvenSplice& proven) {
   Json probes = Json::array();
   for (const fastpath::Probe& probe : proven.report.probes) {
@@ -56,6 +76,7 @@ Json to_json(const fastpath::ProvenSplice& proven) {
                    {"joined_v6", pieces.joined_v6}};
   out["probes_not_passed"] = std::move(probes);
   if (!proven.splice) return out;
+  out["auto"] = auto_of(proven);
   Json counts = Json::object(), members = Json::array();
   for (const fastpath::SpliceCount& count : proven.splice->counts()) {
     if (count.messages == 0) continue;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "fastpath/options.h"
+#include "fastpath/splice_rule.h"
 #include "filter/filter_chain_match.h"
 #include "filter/listener_filter.h"
 #include "filter/network_filter.h"
@@ -63,7 +64,8 @@ struct FastPath {
   struct ShortCircuit {
     std::vector<std::string> cgroups;
     std::vector<std::string> listeners;
-    uint32_t unread_bytes_max = 2 * 1024 * 1024;
+    fastpath::SplicePolicy policy = fastpath::SplicePolicy::kAuto;
+    uint32_t unread_bytes_max = 8 * 1024 * 1024;
     uint32_t one_way_bytes_max = 0;  // no limit
   };
 

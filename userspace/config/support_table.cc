@@ -60,7 +60,7 @@ millrace.fastpath.v1.UdpService
 millrace.fastpath.v1.Inbound
   listener network_namespace addresses ports on_dead_listener loopback
 millrace.fastpath.v1.ShortCircuit
-  cgroups listeners unread_bytes_max one_way_bytes_max
+  cgroups listeners policy unread_bytes_max one_way_bytes_max
 millrace.fastpath.v1.WorkerSteering
 envoy.type.v3.Int32Range
   start end

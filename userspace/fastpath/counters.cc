@@ -26,6 +26,8 @@ const stats::Schema& fastpath_schema() {
       {"services", stats::Kind::kGaugeNeverImport},
       {"endpoints", stats::Kind::kGaugeNeverImport},
       {"links", stats::Kind::kGaugeNeverImport},
+      {"connections_reset", stats::Kind::kCounter},
+      {"connections_not_reset", stats::Kind::kCounter},
   };
   static_assert(std::size(kStats) == kStatCount && kStatCount <= stats::kStatsPerSchemaMax);
   static constexpr stats::Schema kSchema{"fastpath", kStats};

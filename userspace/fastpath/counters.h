@@ -35,12 +35,14 @@ class Counters {
   uint32_t cpus_ = 0;
 };
 
-// The statistics: one counter for each reason, then the gauges below.
+// The statistics: one counter for each reason, then the gauges below and what the daemon counts itself.
 enum FastpathGauge : uint16_t {
   kGaugeActive = FP_REASON_COUNT,
   kGaugeServices,
   kGaugeEndpoints,
   kGaugeLinks,
+  kCounterResets,
+  kCounterResetsMissed,
   kStatCount,
 };
 const stats::Schema& fastpath_schema();

@@ -30,7 +30,9 @@ class HopRule {
   bool refused(base::ErrorCode code);
 
  private:
-  static constexpr uint64_t kSmallBytes = 1 << 20;  // of one request and its response, for it to count as small
+  // Of one request and its response, for it to count as small. What fits into the budget of unread bytes is faster on a
+  // hop at any size (1 MiB by a third), what exceeds it slower than elsewhere, so it stays below.
+  static constexpr uint64_t kSmallBytes = 4 << 20;
   static constexpr uint8_t kAsksMax = 6;
   uint64_t bytes_ = 0;
   uint32_t requests_ = 0;

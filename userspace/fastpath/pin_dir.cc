@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <ctime>
 #include <memory>
+#include <optional>
 
 #include "base/log.h"
 #include "fp_types.h"
@@ -29,6 +30,7 @@ using base::Side;
 namespace {
 
 constexpr std::string_view kVersionMap = "fp_version";
+constexpr std::string_view kTurnMap = "fp_turn";
 
 bool is_bpffs(const std::string& path) {
   struct statfs fs;
@@ -75,6 +77,8 @@ std::vector<std::string> entries(const std::string& folder) {
 
 // A status page takes the lock for a moment to see whether a daemon has it: a daemon that starts then tries again.
 constexpr int kLockTries = 20;
+// A daemon that was asked for the folder gives it up within tens of milliseconds, unless it is busy.
+constexpr int kTakeOverTries = 300;
 constexpr timespec kLockPause{0, 10'000'000};
 
 Result<Fd> lock_folder(const std::string& path, int tries = kLockTries) {
@@ -89,6 +93,50 @@ Result<Fd> lock_folder(const std::string& path, int tries = kLockTries) {
     return Error{ErrorCode::kAlreadyExists, Side::kInternal, 0, fmt::format("{} belongs to a living daemon", path)};
   }
   return folder;
+}
+
+// Maps of one number.
+std::optional<uint32_t> read_number(int map) {
+  const uint32_t zero = 0;
+  uint32_t value = 0;
+  if (bpf_map_lookup_elem(map, &zero, &value) != 0) return std::nullopt;
+  return value;
+}
+
+bool write_number(int map, uint32_t value) {
+  const uint32_t zero = 0;
+  return bpf_map_update_elem(map, &zero, &value, BPF_ANY) == 0;
+}
+
+Result<Fd> make_number(const std::string& pin, std::string_view name, uint32_t value) {
+  Fd made(bpf_map_create(BPF_MAP_TYPE_ARRAY, std::string(name).c_str(), sizeof(uint32_t), sizeof(uint32_t), 1,
+                         nullptr));
+  if (!made) return Error::from_errno(errno, "making a BPF map");
+  if (write_number(made.get(), value) && bpf_obj_pin(made.get(), pin.c_str()) == 0) return made;
+  return Error::from_errno(errno, fmt::format("pinning {}", name));
+}
+
+// The lock of a folder that a living daemon has, once that has heard of it.
+Result<Fd> ask_for_folder(const std::string& path) {
+  const Fd turn(bpf_obj_get(fmt::format("{}/maps/{}", path, kTurnMap).c_str()));
+  const std::optional<uint32_t> now = turn ? read_number(turn.get()) : std::nullopt;
+  if (!now || !write_number(turn.get(), *now + 1)) {
+    return Error{ErrorCode::kAlreadyExists, Side::kInternal, 0,
+                 fmt::format("{} belongs to a living daemon, which cannot be asked for it: end that one first", path)};
+  }
+  Result<Fd> lock = lock_folder(path, kTakeOverTries);
+  if (lock || lock.error().code != ErrorCode::kAlreadyExists) return lock;
+  return Error{ErrorCode::kAlreadyExists, Side::kInternal, 0,
+               fmt::format("{}, which was asked for it and does not give it up", lock.error().what)};
+}
+
+Result<Fd> claim_folder(const std::string& path, Claim claim) {
+  Result<Fd> lock = lock_folder(path);
+  if (lock || lock.error().code != ErrorCode::kAlreadyExists) return lock;
+  if (claim == Claim::kTakeOver) return ask_for_folder(path);
+  return Error{ErrorCode::kAlreadyExists, Side::kInternal, 0,
+               fmt::format("{}: end that one (it gives the folder up when it begins to drain), take the folder over "
+                           "with --restart-epoch 1, or name another pin_directory", lock.error().what)};
 }
 
 }  // namespace
@@ -112,7 +160,7 @@ Result<void> PinDir::give_to(uint32_t user, uint32_t group) const {
   return {};
 }
 
-Result<PinDir> PinDir::open(std::string_view path) {
+Result<PinDir> PinDir::open(std::string_view path, Claim claim) {
   std::string text(path);
   if (text.size() < 2 || text.front() != '/' || text.back() == '/' || text.find('.') != std::string::npos) {
     return Error{ErrorCode::kInvalidArgument, Side::kInternal, 0,
@@ -123,13 +171,14 @@ Result<PinDir> PinDir::open(std::string_view path) {
     if (Result<void> mounted = mount_bpffs(parent); !mounted) return mounted.error();
   }
   if (Result<void> made = make_folder(text); !made) return made.error();
-  Result<Fd> lock = lock_folder(text);
+  Result<Fd> lock = claim_folder(text, claim);
   if (!lock) return lock.error();
   PinDir dir(std::move(text), std::move(*lock));
   if (Result<void> made = make_folder(dir.path_ + "/maps"); !made) return made.error();
   if (Result<void> made = make_folder(dir.path_ + "/links"); !made) return made.error();
   dir.adopted_ = !dir.links().empty();
   if (Result<void> checked = dir.check_version(); !checked) return checked.error();
+  if (Result<void> opened = dir.open_turn(); !opened) return opened.error();
   return dir;
 }
 
@@ -140,18 +189,27 @@ Result<PinDir> PinDir::look(std::string_view path) {
   return Error{ErrorCode::kNotFound, Side::kInternal, 0, fmt::format("nothing is pinned at {}", path)};
 }
 
+bool PinDir::wanted() const { return !given_up_ && read_number(turn_map_.get()).value_or(turn_) != turn_; }
+
+void PinDir::give_up() {
+  given_up_ = true;
+  // Not closed: the descriptor is the way to the pins.
+  if (flock(lock_.get(), LOCK_UN) != 0) {
+    MILLRACE_LOG(kError, "fastpath", "unlocking {}: {}", path_, Error::from_errno(errno, "flock").to_string());
+  }
+}
+
 bool PinDir::held() const {
-  if (lock_) return true;
+  if (lock_ && !given_up_) return true;
   const Result<Fd> lock = lock_folder(path_, 1);
   return !lock && lock.error().code == ErrorCode::kAlreadyExists;
 }
 
 Result<void> PinDir::check_version() {
   const std::string pin = map_path(kVersionMap);
-  const uint32_t zero = 0;
   if (const Fd found(bpf_obj_get(pin.c_str())); found) {
-    uint32_t version = 0;
-    if (bpf_map_lookup_elem(found.get(), &zero, &version) == 0 && version == FP_ABI_VERSION) return {};
+    const uint32_t version = read_number(found.get()).value_or(0);
+    if (version == FP_ABI_VERSION) return {};
     MILLRACE_LOG(kInfo, "fastpath", "maps in {} have layout {}, ours is {}: they are replaced", path_, version,
                  FP_ABI_VERSION);
   } else if (errno != ENOENT) {
@@ -160,12 +218,19 @@ Result<void> PinDir::check_version() {
   for (const std::string& name : maps()) {
     if (unlink(map_path(name).c_str()) != 0) return Error::from_errno(errno, fmt::format("unpinning map {}", name));
   }
-  const Fd made(bpf_map_create(BPF_MAP_TYPE_ARRAY, "fp_version", sizeof(uint32_t), sizeof(uint32_t), 1, nullptr));
-  if (!made) return Error::from_errno(errno, "making a BPF map");
-  const uint32_t version = FP_ABI_VERSION;
-  if (bpf_map_update_elem(made.get(), &zero, &version, BPF_ANY) != 0 || bpf_obj_pin(made.get(), pin.c_str()) != 0) {
-    return Error::from_errno(errno, fmt::format("pinning {} in {}", kVersionMap, path_));
+  Result<Fd> made = make_number(pin, kVersionMap, FP_ABI_VERSION);
+  return made ? Result<void>() : made.error();
+}
+
+Result<void> PinDir::open_turn() {
+  const std::string pin = map_path(kTurnMap);
+  turn_map_ = Fd(bpf_obj_get(pin.c_str()));
+  if (!turn_map_) {
+    Result<Fd> made = make_number(pin, kTurnMap, 0);
+    if (!made) return made.error();
+    turn_map_ = std::move(*made);
   }
+  turn_ = read_number(turn_map_.get()).value_or(0);
   return {};
 }
 

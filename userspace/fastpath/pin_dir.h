@@ -3,7 +3,8 @@
 //   <path>/maps/<map>    maps that outlive the daemon; adopted on restart if their layout is still the same
 //   <path>/links/<link>  one link for each program and place; on restart the program is replaced, never the link
 //
-// Whoever holds a PinDir holds an exclusive flock on the folder; a second daemon gets kAlreadyExists. The lock goes
+// Whoever holds a PinDir holds an exclusive flock on the folder; a second daemon gets kAlreadyExists, or, with
+// Claim::kTakeOver, asks the first to give it up, which sees wanted(), stops writing and calls give_up(). The lock goes
 // with the process, the pins stay: programs go on working while nobody lives. Main thread; errors are one sentence.
 #pragma once
 #include <cstdint>
@@ -18,11 +19,14 @@ namespace millrace::fastpath {
 
 inline constexpr std::string_view kDefaultPinDir = "/sys/fs/bpf/millrace";
 
+// What to do about a living daemon that has the folder.
+enum class Claim : uint8_t { kIfFree, kTakeOver };
+
 class PinDir {
  public:
   // Mounts bpffs at the parent if none is there, makes the folders and takes the lock. Pinned maps of another
   // FP_ABI_VERSION are unpinned here: their programs live on with them until they are replaced.
-  static base::Result<PinDir> open(std::string_view path);
+  static base::Result<PinDir> open(std::string_view path, Claim claim = Claim::kIfFree);
 
   // A view for status pages: takes no lock, changes nothing. kNotFound if there is no such folder.
   static base::Result<PinDir> look(std::string_view path);
@@ -43,6 +47,10 @@ class PinDir {
   std::vector<std::string> links() const;
   // Whether some daemon holds the folder.
   bool held() const;
+  // Another daemon has asked for the folder. One system call.
+  bool wanted() const;
+  // Others may open it from now on. Ways to the pins go on working; nothing may be written any more.
+  void give_up();
   // Whether pins of an earlier process were found and kept.
   bool adopted() const { return adopted_; }
 
@@ -56,10 +64,14 @@ class PinDir {
   PinDir(std::string path, Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
   std::string root() const;
   base::Result<void> check_version();
+  base::Result<void> open_turn();
   base::Result<void> remove_all() const;
 
   std::string path_;
   Fd lock_;
+  Fd turn_map_;        // how often the folder was asked for
+  uint32_t turn_ = 0;  // when we got it
+  bool given_up_ = false;
   bool adopted_ = false;
 };
 

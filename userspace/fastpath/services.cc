@@ -15,7 +15,6 @@
 
 #include "base/log.h"
 #include "fastpath/object.h"
-#include "fastpath/sock_destroy.h"
 #include "fastpath/wire.h"
 
 namespace millrace::fastpath {
@@ -85,6 +84,9 @@ Result<std::unique_ptr<Services>> Services::open(const PinDir& pins, const Servi
   if (!services || !slots || !dialled) return bpf_failure(errno, "opening the maps of services");
   std::unique_ptr<Services> out(new Services(options, std::move(services), std::move(slots), std::move(dialled)));
   if (Result<void> mapped = out->map_slots(); !mapped) return mapped.error();
+  if (options.reset_removed) {
+    out->connection_resets_ = std::make_unique<ConnectionResets>(out->dialled_map_.get(), options.namespaces);
+  }
   out->adopt();
   return out;
 }
@@ -156,13 +158,18 @@ void Services::reset_removed(const fp_endpoint_addr& service, const std::vector<
                              const std::vector<fp_endpoint_addr>& new_endpoints) {
   for (const fp_endpoint_addr& endpoint : old_endpoints) {
     if (std::binary_search(new_endpoints.begin(), new_endpoints.end(), endpoint, before)) continue;
-    Result<uint32_t> reset = reset_balanced(dialled_map_.get(), service, endpoint);
+    Result<uint32_t> reset = connection_resets_->reset(service, endpoint);
     if (reset.ok()) {
       resets_ += *reset;
     } else {
       MILLRACE_LOG(kWarn, "fastpath", "connections to {} stay: {}", unwired(endpoint).to_string(),
                    reset.error().to_string());
     }
+    const uint32_t left = connection_resets_->count(service, endpoint);
+    if (left == 0) continue;
+    resets_missed_ += left;
+    MILLRACE_LOG(kWarn, "fastpath", "{} connections to {} stay: they are in network namespaces where no listener is",
+                 left, unwired(endpoint).to_string());
   }
 }
 

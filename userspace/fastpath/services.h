@@ -16,6 +16,7 @@
 #include "fastpath/options.h"
 #include "fastpath/pin_dir.h"
 #include "fastpath/slots.h"
+#include "fastpath/sock_destroy.h"
 #include "fp_steering.h"
 #include "net/address.h"
 
@@ -51,6 +52,8 @@ class Services {
   size_t endpoint_count() const;
   // Connections reset because their endpoint was taken out, since open().
   uint64_t resets() const { return resets_; }
+  // Those that stayed, in network namespaces that we do not know.
+  uint64_t resets_missed() const { return resets_missed_; }
 
  private:
   struct Known {
@@ -84,6 +87,8 @@ class Services {
   SlotRanges ranges_;
   uint32_t generation_ = 0;
   uint64_t resets_ = 0;
+  uint64_t resets_missed_ = 0;
+  std::unique_ptr<ConnectionResets> connection_resets_;  // null: not asked for
   Table services_;
 };
 

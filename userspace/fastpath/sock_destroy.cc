@@ -1,6 +1,7 @@
 #include "fastpath/sock_destroy.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -13,7 +14,10 @@
 #include <string_view>
 #include <vector>
 
-#include "fastpath/fd.h"
+#include "base/log.h"
+#include "fastpath/object.h"
+#include "net/network_namespace.h"
+#include "skel/leftover.skel.h"
 
 namespace millrace::fastpath {
 
@@ -170,21 +174,97 @@ Result<uint32_t> reset_family(int fd, uint8_t family, int map, const fp_endpoint
   return reset;
 }
 
-}  // namespace
-
-Result<uint32_t> reset_balanced(int dialled_map, const fp_endpoint_addr& service, const fp_endpoint_addr& endpoint) {
-  const Fd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!fd) return Error::from_errno(errno, "opening sock_diag");
+Result<uint32_t> reset_in(int fd, int map, const fp_endpoint_addr& service, const fp_endpoint_addr& endpoint) {
   const bool v4 = endpoint.addr.w[0] == 0 && endpoint.addr.w[1] == 0 && endpoint.addr.w[2] == htonl(0xffff);
   uint32_t sum = 0;
   // AF_INET6 sockets may hold mapped IPv4 connections.
   for (const uint8_t family : {AF_INET, AF_INET6}) {
     if (family == AF_INET && !v4) continue;
-    Result<uint32_t> reset = reset_family(fd.get(), family, dialled_map, service, endpoint, v4);
+    Result<uint32_t> reset = reset_family(fd, family, map, service, endpoint, v4);
     if (!reset) return reset;
     sum += *reset;
   }
   return sum;
+}
+
+Fd open_diag() { return Fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG)); }
+
+}  // namespace
+
+class ConnectionResets::Leftover {
+ public:
+  static std::unique_ptr<Leftover> open(int dialled_map) {
+    Result<Object<leftover_bpf>> object = Object<leftover_bpf>::open(nullptr);
+    Result<void> loaded = object ? object->load() : object.error();
+    if (!loaded) {
+      MILLRACE_LOG(kInfo, "fastpath", "connections that cannot be reset are not counted: {}",
+                   loaded.error().to_string());
+      return nullptr;
+    }
+    return std::unique_ptr<Leftover>(new Leftover(std::move(*object), dialled_map));
+  }
+
+  uint32_t count(const fp_endpoint_addr& service, const fp_endpoint_addr& endpoint) {
+    leftover_bpf& leftover = *object_.get();
+    leftover.bss->leftover_service = service;
+    leftover.bss->leftover_endpoint = endpoint;
+    leftover.bss->leftover_count = 0;
+    bpf_iter_link_info which{};
+    which.map.map_fd = static_cast<uint32_t>(dialled_map_);
+    LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &which, .link_info_len = sizeof which);
+    bpf_link* link = bpf_program__attach_iter(leftover.progs.count_leftover, &options);
+    if (link == nullptr) return 0;
+    if (const Fd run(bpf_iter_create(bpf_link__fd(link))); run) {
+      char none[64];
+      while (read(run.get(), none, sizeof none) > 0 || errno == EAGAIN) errno = 0;
+    }
+    bpf_link__destroy(link);
+    return leftover.bss->leftover_count;
+  }
+
+ private:
+  Leftover(Object<leftover_bpf> object, int dialled_map) : object_(std::move(object)), dialled_map_(dialled_map) {}
+  Object<leftover_bpf> object_;
+  const int dialled_map_;
+};
+
+ConnectionResets::ConnectionResets(int dialled_map, const std::vector<std::string>& namespaces)
+    : dialled_map_(dialled_map), leftover_(Leftover::open(dialled_map)) {
+  const auto add = [this](Fd diag, std::string_view where) {
+    if (diag) return diags_.push_back(std::move(diag));
+    MILLRACE_LOG(kWarn, "fastpath", "connections{} to endpoints that are taken out stay: {}", where,
+                 Error::from_errno(errno, "opening sock_diag").to_string());
+  };
+  add(open_diag(), "");
+  for (const std::string& path : namespaces) {
+    Fd diag;
+    Result<net::NetworkNamespace> place = net::NetworkNamespace::open(path);
+    if (place && place->own()) continue;
+    Result<void> entered = place ? place->run([&] { diag = open_diag(); }) : place.error();
+    if (entered) {
+      add(std::move(diag), " of another network namespace");
+    } else {
+      MILLRACE_LOG(kWarn, "fastpath", "connections to endpoints that are taken out stay: {}",
+                   entered.error().to_string());
+    }
+  }
+}
+
+ConnectionResets::~ConnectionResets() = default;
+
+Result<uint32_t> ConnectionResets::reset(const fp_endpoint_addr& service, const fp_endpoint_addr& endpoint) {
+  uint32_t sum = 0;
+  Result<void> outcome;
+  for (const Fd& diag : diags_) {
+    Result<uint32_t> reset = reset_in(diag.get(), dialled_map_, service, endpoint);
+    if (reset) sum += *reset;
+    else outcome = reset.error();
+  }
+  return outcome || sum > 0 ? Result<uint32_t>(sum) : outcome.error();
+}
+
+uint32_t ConnectionResets::count(const fp_endpoint_addr& service, const fp_endpoint_addr& endpoint) {
+  return leftover_ ? leftover_->count(service, endpoint) : 0;
 }
 
 }  // namespace millrace::fastpath

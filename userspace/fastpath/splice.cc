@@ -106,6 +106,7 @@ Result<Splice> Splice::start(const SpliceOptions& options) {
   if (!netns) return netns.error();
   splice.netns_cookie_ = *netns;
   splice.pieces_ = options.pieces;
+  splice.rule_ = options.rule;
   if (Result<void> attached = splice.attach_verdict(); !attached) return attached.error();
   splice.switch_on(true);
   return splice;

@@ -112,6 +112,7 @@ bool JoinedPair::lost_at_close(SpliceDirection direction) const {
 void JoinedPair::withdraw() {
   if (offers_ == nullptr) return;
   offers_->end_pair(cell_);
+  offers_->stats_.gauge_sub(kSplicePairs);
   offers_->free_cells_.push_back(cell_);
   offers_ = nullptr;
 }
@@ -122,6 +123,7 @@ Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, ui
   splice_bpf* skeleton = splice.object_->get();
   SpliceOffers out;
   out.pieces_ = splice.pieces_;
+  out.join_rule_ = JoinRule(splice.rule_);
   out.stats_ = stats;
   out.socks_map_ = bpf_map__fd(skeleton->maps.splice_socks);
   out.admit_program_ = bpf_program__fd(skeleton->progs.splice_admit);
@@ -137,6 +139,7 @@ Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, ui
 
 SpliceOffers::SpliceOffers(SpliceOffers&& other) noexcept
     : pieces_(other.pieces_),
+      join_rule_(other.join_rule_),
       stats_(other.stats_),
       socks_map_(other.socks_map_),
       admit_program_(other.admit_program_),
@@ -217,6 +220,7 @@ uint32_t SpliceOffers::take_cell(uint32_t at) {
     __atomic_store_n(&way.forwarded, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.redirected, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.messages, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&way.queued, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.lost_at_close, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.path, FP_SPLICE_REASON_COUNT, __ATOMIC_RELEASE);
   }
@@ -255,6 +259,22 @@ Result<HopOffer> SpliceOffers::make_hop(int fd) const {
 
 Result<JoinedPair> SpliceOffers::join(int downstream_fd, int upstream_fd, uint64_t from_downstream_bytes,
                                       uint64_t from_upstream_bytes) {
+  Result<JoinedPair> made = make_pair(downstream_fd, upstream_fd, from_downstream_bytes, from_upstream_bytes);
+  if (made.ok()) stats_.inc(kSpliceJoinOffered);
+  else if (made.error().code == ErrorCode::kUnreachable) stats_.inc(kSpliceJoinNotYet);
+  else if (made.error().code == ErrorCode::kNotFound) stats_.inc(kSpliceJoinUnknown);
+  else if (made.error().code == ErrorCode::kUnsupported) stats_.inc(kSpliceJoinUnfit);
+  else stats_.inc(kSpliceJoinFailed);
+  return made;
+}
+
+void SpliceOffers::learn(bool paid) {
+  join_rule_.learn(paid);
+  stats_.inc(paid ? kSpliceJoinPaid : kSpliceJoinCost);
+}
+
+Result<JoinedPair> SpliceOffers::make_pair(int downstream_fd, int upstream_fd, uint64_t from_downstream_bytes,
+                                           uint64_t from_upstream_bytes) {
   Result<Ends> down = ends_of(downstream_fd);
   if (!down) return down.error();
   Result<Ends> up = ends_of(upstream_fd);
@@ -270,6 +290,7 @@ Result<JoinedPair> SpliceOffers::join(int downstream_fd, int upstream_fd, uint64
   }
   JoinedPair pair;
   pair.offers_ = this;
+  stats_.gauge_add(kSplicePairs);
   pair.cell_ = free_cells_.back();
   free_cells_.pop_back();
   const uint32_t generation = take_cell(pair.cell_);

@@ -89,6 +89,10 @@ class SpliceOffers {
   // before. The totals are as for report(), the errors as above.
   base::Result<JoinedPair> join(int downstream_fd, int upstream_fd, uint64_t from_downstream_bytes,
                                 uint64_t from_upstream_bytes);
+  // When it pays to ask for a pair, as this worker knows it by now.
+  const JoinRule& join_rule() const { return join_rule_; }
+  // What became of a pair, for that rule and the statistics.
+  void learn(bool paid);
 
  private:
   friend class HopOffer;
@@ -101,6 +105,8 @@ class SpliceOffers {
   };
   SpliceOffers() = default;
   base::Result<HopOffer> make_hop(int fd) const;
+  base::Result<JoinedPair> make_pair(int downstream_fd, int upstream_fd, uint64_t from_downstream_bytes,
+                                     uint64_t from_upstream_bytes);
   base::Result<Ends> ends_of(int fd) const;
   base::Result<fp_splice_sock> record_of(uint64_t cookie) const;
   // Makes the socket a member, gives it a seat, and reads its record again.
@@ -113,6 +119,7 @@ class SpliceOffers {
   void end_pair(uint32_t at);
 
   SplicePieces pieces_;
+  JoinRule join_rule_;
   mutable stats::StatShard stats_;
   int socks_map_ = -1;
   int admit_program_ = -1;

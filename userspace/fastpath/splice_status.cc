@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
 #include "base/log.h"
+#include "fastpath/splice_worth.h"
 
 namespace millrace::fastpath {
 
@@ -27,13 +29,35 @@ std::string text_of(const SpliceMember& member) {
   return out + fmt::format(" hop_bytes {} joined_bytes {}\n", member.hop_bytes, member.joined_bytes);
 }
 
+// Measures, and takes away what is slower than going without.
+void leave_off_what_does_not_pay(SplicePieces& pieces, ProvenSplice& out, std::string& off) {
+  out.worth = measure_splice_worth(pieces);
+  out.rule = rule_of(out.worth);
+  const auto add = [&off](const char* what) {
+    off += fmt::format("{}{} were measured to be slower than userspace", off.empty() ? "" : "; ", what);
+  };
+  if (!out.rule.hop) {
+    pieces.hop_v4 = pieces.hop_v6 = false;
+    add("hops");
+  }
+  if (!out.rule.joined) {
+    pieces.joined_v4 = pieces.joined_v6 = false;
+    add("joined pairs");
+  }
+}
+
 }  // namespace
 
-ProvenSplice start_proven_splice(SpliceOptions options) {
+ProvenSplice start_proven_splice(SpliceOptions options, SplicePolicy policy) {
   ProvenSplice out;
+  out.policy = policy;
   out.report = run_splice_probes();
-  const std::string off = out.report.what_is_off();
+  std::string off = out.report.what_is_off();
   options.pieces = both(options.pieces, out.report.pieces);
+  if (policy == SplicePolicy::kAlways) out.rule = rule_always();
+  else if (options.pieces.any()) leave_off_what_does_not_pay(options.pieces, out, off);
+  out.report.pieces = options.pieces;
+  options.rule = out.rule;
   if (!options.pieces.any()) {
     out.off = off.empty() ? "every piece is switched off" : off;
   } else if (base::Result<Splice> splice = Splice::start(options); splice.ok()) {
@@ -59,6 +83,8 @@ std::string to_text(const ProvenSplice& proven) {
   if (!proven.splice) return fmt::format("short-circuit: off: {}\n", proven.off);
   const std::string without = proven.report.what_is_off();
   std::string out = without.empty() ? "short-circuit: on\n" : fmt::format("short-circuit: on, without {}\n", without);
+  if (proven.policy == SplicePolicy::kAuto) out += to_text(proven.worth);
+  out += to_text(proven.rule, proven.policy);
   for (const SpliceCount& count : proven.splice->counts()) {
     if (count.messages == 0) continue;
     out += fmt::format("{} {} messages {} bytes  ({})\n", count.name, count.messages, count.bytes, count.text);
@@ -84,6 +110,32 @@ const stats::Schema& splice_schema() {
       {"hop_refused_unknown", stats::Kind::kCounter},
       {"hop_refused_unfit", stats::Kind::kCounter},
       {"hop_refused_failed", stats::Kind::kCounter},
+      {"pairs", stats::Kind::kGaugeNeverImport},
+      {"join_offered", stats::Kind::kCounter},
+      {"join_refused_not_yet", stats::Kind::kCounter},
+      {"join_refused_unknown", stats::Kind::kCounter},
+      {"join_refused_unfit", stats::Kind::kCounter},
+      {"join_refused_failed", stats::Kind::kCounter},
+      {"join_paid", stats::Kind::kCounter},
+      {"join_cost", stats::Kind::kCounter},
+      {"turn_bytes_max", stats::Kind::kGaugeNeverImport, stats::Unit::kBytes},
+      {"measured", stats::Kind::kGaugeNeverImport},
+      {"hop_round_trip_percent_64", stats::Kind::kGaugeNeverImport},
+      {"hop_round_trip_percent_1024", stats::Kind::kGaugeNeverImport},
+      {"hop_round_trip_percent_16384", stats::Kind::kGaugeNeverImport},
+      {"hop_round_trip_percent_262144", stats::Kind::kGaugeNeverImport},
+      {"hop_one_way_percent_64", stats::Kind::kGaugeNeverImport},
+      {"hop_one_way_percent_1024", stats::Kind::kGaugeNeverImport},
+      {"hop_one_way_percent_16384", stats::Kind::kGaugeNeverImport},
+      {"hop_one_way_percent_262144", stats::Kind::kGaugeNeverImport},
+      {"joined_round_trip_percent_64", stats::Kind::kGaugeNeverImport},
+      {"joined_round_trip_percent_1024", stats::Kind::kGaugeNeverImport},
+      {"joined_round_trip_percent_16384", stats::Kind::kGaugeNeverImport},
+      {"joined_round_trip_percent_262144", stats::Kind::kGaugeNeverImport},
+      {"joined_one_way_percent_64", stats::Kind::kGaugeNeverImport},
+      {"joined_one_way_percent_1024", stats::Kind::kGaugeNeverImport},
+      {"joined_one_way_percent_16384", stats::Kind::kGaugeNeverImport},
+      {"joined_one_way_percent_262144", stats::Kind::kGaugeNeverImport},
   };
   static_assert(std::size(kStats) == kSpliceStatCount && kSpliceStatCount <= stats::kStatsPerSchemaMax);
   static constexpr stats::Schema kSchema{"fastpath.splice", kStats};
@@ -97,6 +149,25 @@ SpliceExport::SpliceExport(stats::StatBlockPtr block, const SplicePieces& pieces
   shard.gauge_set(kSpliceHopV6, pieces.hop_v6 ? 1 : 0);
   shard.gauge_set(kSpliceJoinedV4, pieces.joined_v4 ? 1 : 0);
   shard.gauge_set(kSpliceJoinedV6, pieces.joined_v6 ? 1 : 0);
+}
+
+void SpliceExport::show(const SpliceWorth& worth, const SpliceRule& rule) {
+  stats::StatShard shard = block_->main_shard();
+  shard.gauge_set(kSpliceTurnBytesMax, static_cast<int64_t>(std::min<uint64_t>(rule.turn_bytes_max, INT64_MAX)));
+  shard.gauge_set(kSpliceMeasured, worth.took_us > 0 ? 1 : 0);
+  const auto percent = [](double mine, double theirs) {
+    return theirs > 0 ? static_cast<int64_t>(100 * mine / theirs + 0.5) : int64_t{0};
+  };
+  const auto at = [](SpliceStat first, size_t size) { return static_cast<uint16_t>(first + size); };
+  for (size_t size = 0; size < kWorthBytes.size(); ++size) {
+    const WorthCell& base = worth.at(SpliceWay::kUserspace, size);
+    const WorthCell& hop = worth.at(SpliceWay::kHop, size);
+    const WorthCell& joined = worth.at(SpliceWay::kJoined, size);
+    shard.gauge_set(at(kSpliceHopRoundTrip, size), percent(hop.round_trip_us, base.round_trip_us));
+    shard.gauge_set(at(kSpliceHopOneWay, size), percent(hop.one_way_us, base.one_way_us));
+    shard.gauge_set(at(kSpliceJoinedRoundTrip, size), percent(joined.round_trip_us, base.round_trip_us));
+    shard.gauge_set(at(kSpliceJoinedOneWay, size), percent(joined.one_way_us, base.one_way_us));
+  }
 }
 
 void SpliceExport::update(const std::vector<SpliceCount>& now) {

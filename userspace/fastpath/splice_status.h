@@ -17,9 +17,13 @@ struct ProvenSplice {
   ProbeReport report;
   std::optional<Splice> splice;
   std::string off;
+  SplicePolicy policy = SplicePolicy::kAuto;
+  SpliceWorth worth;  // with kAuto
+  SpliceRule rule;
 };
-// Runs the probes, starts with the pieces that passed (and that `options` wants), and logs one line if anything is off.
-ProvenSplice start_proven_splice(SpliceOptions options);
+// Runs the probes, measures what is left if the policy asks for it, starts with the pieces that passed and pay (and
+// that `options` wants), and logs one line if anything is off.
+ProvenSplice start_proven_splice(SpliceOptions options, SplicePolicy policy = SplicePolicy::kAuto);
 
 // One line for each probe: "passed hop_v4.transfer", "limited limit.splice_read: splice(2) does not ...".
 std::string to_text(const ProbeReport& report);
@@ -40,6 +44,21 @@ enum SpliceStat : uint16_t {
   kSpliceHopUnknown,
   kSpliceHopUnfit,
   kSpliceHopFailed,
+  kSplicePairs,       // gauge: joined pairs now
+  kSpliceJoinOffered,
+  kSpliceJoinNotYet,
+  kSpliceJoinUnknown,
+  kSpliceJoinUnfit,
+  kSpliceJoinFailed,
+  kSpliceJoinPaid,    // pairs that ended, by what they brought
+  kSpliceJoinCost,
+  kSpliceTurnBytesMax,  // gauges: the rule, and its reasons: the cost of a message in per cent of userspace's
+  kSpliceMeasured,
+  kSpliceHopRoundTrip,
+  kSpliceHopOneWay = kSpliceHopRoundTrip + kWorthBytes.size(),
+  kSpliceJoinedRoundTrip = kSpliceHopOneWay + kWorthBytes.size(),
+  kSpliceJoinedOneWay = kSpliceJoinedRoundTrip + kWorthBytes.size(),
+  kSpliceWorthEnd = kSpliceJoinedOneWay + kWorthBytes.size() - 1,
   kSpliceStatCount,
 };
 const stats::Schema& splice_schema();
@@ -48,6 +67,8 @@ const stats::Schema& splice_schema();
 class SpliceExport {
  public:
   SpliceExport(stats::StatBlockPtr block, const SplicePieces& pieces);
+  // The rule of `auto`, and what it follows from.
+  void show(const SpliceWorth& worth, const SpliceRule& rule);
   void update(const std::vector<SpliceCount>& now);
   // For a worker's SpliceOffers, which goes before this.
   stats::StatShard worker(uint16_t index) const { return block_->worker(index); }

@@ -74,7 +74,7 @@ Result<void> drop_programs(const PinDir& pins, std::initializer_list<std::string
 }  // namespace
 
 Result<std::unique_ptr<Steering>> Steering::start(const Options& options) {
-  Result<PinDir> pins = PinDir::open(options.pin_dir);
+  Result<PinDir> pins = PinDir::open(options.pin_dir, options.claim);
   if (!pins) return pins.error();
   Result<OwnProcess> own = OwnProcess::enter(*pins);
   if (!own) return own.error();
@@ -198,6 +198,11 @@ Result<void> Steering::attach_inbound(size_t index, std::span<const int> sockets
   if (!inbound) return inbound.error();
   inbound_.insert_or_assign(index, std::move(*inbound));
   return {};
+}
+
+void Steering::give_up() {
+  services_.reset();
+  pins_.give_up();
 }
 
 Result<void> Steering::steer_workers(std::span<const WorkerSocket> sockets) const {

@@ -36,6 +36,9 @@ class Steering {
   // See workers.h; once for each address that workers listen on.
   base::Result<void> steer_workers(std::span<const WorkerSocket> sockets) const;
 
+  // Leaves the pins to another daemon. What is attached stays, this process stays marked, options are fixed now.
+  void give_up();
+
   const Options& options() const { return options_; }
   // nullptr unless the options have services. apply() makes a new one if their options changed; every service has to
   // be updated again then.

@@ -99,6 +99,8 @@ void HttpStream::on_request_headers(bool end_stream, bool upgrade, bool expect_c
     headers.clear();
   }
   grpc_request_ = stream::is_grpc_request(&request_headers_);
+  // The route is that of the request as it came, unless a filter clears it, as in Envoy.
+  if (options().filters.size() > 1) route();
   chain_.begin(options().routes->per_filter() ? skipped_filters() : options().disabled_filters);
   request_begun_ = true;
   chain_.pass_headers(Way::kRequest, request_ended_);

@@ -8,6 +8,7 @@
 #include "fastpath/pin_dir.h"
 #include "fastpath/probes.h"
 #include "fastpath/splice_status.h"
+#include "fastpath/splice_worth.h"
 #include "fastpath/status.h"
 
 namespace millrace {
@@ -37,6 +38,11 @@ int detach(const std::string& pins, bool force) {
 int self_test() {
   const fastpath::ProbeReport report = fastpath::run_splice_probes();
   std::cout << fastpath::to_text(report);
+  if (report.pieces.any()) {
+    const fastpath::SpliceWorth worth = fastpath::measure_splice_worth(report.pieces);
+    std::cout << fastpath::to_text(worth)
+              << fastpath::to_text(fastpath::rule_of(worth), fastpath::SplicePolicy::kAuto);
+  }
   const bool good = std::all_of(report.probes.begin(), report.probes.end(), [](const fastpath::Probe& probe) {
     return probe.verdict == fastpath::ProbeVerdict::kPassed || probe.verdict == fastpath::ProbeVerdict::kLimited;
   });

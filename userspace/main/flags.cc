@@ -30,9 +30,9 @@ constexpr Refused kRefused[] = {
     {"--disable-extensions", true, "extensions cannot be switched off one by one"},
 };
 
-// Flags of Envoy that change nothing here: there is no hot restart, and one drain strategy.
+// Flags of Envoy that change nothing here: sockets and statistics are not handed over, and there is one drain strategy.
 constexpr const char* kNoEffectWithValue[] = {
-    "--restart-epoch", "--base-id", "--base-id-path", "--parent-shutdown-time-s", "--socket-path", "--socket-mode",
+    "--base-id", "--base-id-path", "--parent-shutdown-time-s", "--socket-path", "--socket-mode",
     "--drain-strategy", "--local-address-ip-version", "--file-flush-min-size-kb", "--max-stats", "--max-obj-name-len"};
 constexpr const char* kNoEffect[] = {"--disable-hot-restart",     "--use-dynamic-base-id",
                                      "--skip-hot-restart-on-no-parent", "--skip-hot-restart-parent-stats",
@@ -117,6 +117,7 @@ void note_options(Flags& flags) {
   given.emplace_back("file_flush_interval",
                      fmt::format("{:.3f}s", static_cast<double>(flags.file_flush_interval.count()) / 1000));
   given.emplace_back("drain_time", fmt::format("{}s", flags.drain_time.count()));
+  given.emplace_back("restart_epoch", static_cast<uint64_t>(flags.restart_epoch));
   given.emplace_back("mode", std::string(flags.mode == Mode::kServe      ? "Serve"
                                          : flags.mode == Mode::kValidate ? "Validate"
                                                                          : "InitOnly"));
@@ -158,6 +159,9 @@ ParsedFlags parse_flags(int argc, char** argv) {
   app.add_option("--service-node", f.service_node, "node.id");
   app.add_option("--service-cluster", f.service_cluster, "node.cluster");
   app.add_option("--service-zone", f.service_zone, "node.locality.zone");
+  app.add_option("--restart-epoch", f.restart_epoch,
+                 "above 0: started beside a daemon that is to go, takes the kernel fast path over from it")
+      ->capture_default_str();
   app.add_option("--drain-time-s", drain_s, "longest drain, in seconds")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

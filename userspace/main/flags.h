@@ -20,6 +20,7 @@ struct Flags {
   std::string log_level = "info", component_log_level, log_path;
   std::string admin_address_path;
   std::string service_node, service_cluster, service_zone;
+  uint32_t restart_epoch = 0;  // above 0: takes the fast path over from a daemon that has it
   base::seconds drain_time{600};
   base::milliseconds file_flush_interval{10'000};
   bool allow_unknown_static_fields = false;

@@ -124,6 +124,7 @@ class Daemon {
     server::ServerOptions options;
     options.concurrency = static_cast<uint16_t>(flags.concurrency);
     options.drain_time = flags.drain_time;
+    options.take_over = flags.restart_epoch > 0;
     options.access_log_flush_interval = flags.file_flush_interval;
     return options;
   }

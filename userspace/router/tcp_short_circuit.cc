@@ -6,20 +6,38 @@ namespace millrace::router {
 
 namespace {
 
-// More bytes than this before they are answered are a bulk flow's.
-constexpr uint64_t kTurnBytesMax = 1 << 20;
-constexpr uint8_t kTurnsMin = 2;
+// Small messages one after the other without an answer: each wakes the reader, where TCP and a proxy gather them.
+bool floods(const fastpath::JoinedPair::Traffic& one, const fastpath::JoinedPair::Traffic& other) {
+  constexpr uint64_t kMessagesMin = 4096, kTimesTheOther = 16, kSmallBytes = 512;
+  return one.messages >= kMessagesMin && one.messages > other.messages * kTimesTheOther &&
+         one.bytes < one.messages * kSmallBytes;
+}
 
 }  // namespace
 
 bool TcpShortCircuit::turns(Direction direction, uint64_t bytes) {
-  if (offers_ == nullptr || joined()) return false;
+  if (offers_ == nullptr) return false;
+  if (joined()) {
+    through_bytes_ += bytes;
+    judge();
+    return false;
+  }
+  const fastpath::JoinRule& rule = offers_->join_rule();
+  if (rule.turns_min() == 0) return true;
   const uint64_t before = one_way_bytes_;
   const bool turned = std::exchange(direction_, direction) != direction;
   one_way_bytes_ = (turned ? 0 : before) + bytes;
-  if (!turned || before == 0 || before > kTurnBytesMax) return false;
-  if (turns_ < kTurnsMin) ++turns_;
-  return turns_ >= kTurnsMin;
+  if (!turned || before == 0 || before > rule.turn_bytes_max()) return false;
+  return ++turns_ >= rule.turns_min();
+}
+
+void TcpShortCircuit::judge() {
+  if (costs_) return;
+  const auto there = pair_.traffic(Direction::kFromDownstream), back = pair_.traffic(Direction::kFromUpstream);
+  costs_ = fastpath::JoinRule::costs(there.bytes + back.bytes, through_bytes_) || floods(there, back) ||
+           floods(back, there);
+  if (!costs_) return;
+  offers_->learn(false);
 }
 
 void TcpShortCircuit::join(net::Connection& downstream, net::Connection& upstream) {
@@ -46,10 +64,12 @@ TcpShortCircuit::Bytes TcpShortCircuit::take_bytes() {
   if (!joined()) return {};
   const Bytes now{pair_.traffic(Direction::kFromDownstream).bytes, pair_.traffic(Direction::kFromUpstream).bytes};
   const Bytes before = std::exchange(taken_, now);
+  judge();
   return {now.from_downstream - before.from_downstream, now.from_upstream - before.from_upstream};
 }
 
 void TcpShortCircuit::withdraw() {
+  if (joined() && !costs_ && taken_.any()) offers_->learn(true);
   pair_.withdraw();
   offers_ = nullptr;
 }

@@ -2,11 +2,11 @@
 // one's messages to the other past the daemon, which keeps the connections for connect, close, timeouts and statistics.
 // Does nothing where that cannot be had. One worker.
 //
-// Asked for when the flow turns for the second time, which is when an app that got its answer sends again: a connection
-// for one request is not worth the trouble, a flow in one direction is faster through the daemon, whose larger writes
-// it profits from, and a socket that once took part stays slower on TCP.
+// Asked for when the flow has turned as often as the worker's rule says, at first for the second time, which is when an
+// app that got its answer sends again: a connection for one request is not worth the trouble, and a socket that once
+// took part is slower on TCP. What became of a pair teaches the rule.
 //
-//   --second turn; refused, then at the third--> joined --> withdrawn, before either connection is closed
+//   --turn; refused, then at the next--> joined --> withdrawn, before either connection is closed
 #pragma once
 #include <cstdint>
 
@@ -41,16 +41,20 @@ class TcpShortCircuit {
   void withdraw();
 
  private:
+  // Tells the rule, once, when the pair has cost more than it has brought.
+  void judge();
   uint64_t handed_on(Direction direction, net::Connection& from, const net::Connection& to);
 
   fastpath::SpliceOffers* offers_;  // null: nothing to ask any more, or never
   fastpath::JoinedPair pair_;
   bool asked_before_ = false;
-  uint8_t turns_ = 0;  // as far as they are counted
+  uint32_t turns_ = 0;
   Direction direction_ = Direction::kFromDownstream;  // of the last bytes
   uint64_t one_way_bytes_ = 0;                        // since the flow turned
   uint64_t handed_on_[2] = {};  // of each direction, as last known
   Bytes taken_;
+  uint64_t through_bytes_ = 0;  // through the daemon since it was joined
+  bool costs_ = false;          // the rule knows that this pair cost more than it brought
 };
 
 }  // namespace millrace::router

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "base/log.h"
 #include "net/network_namespace.h"
@@ -42,6 +44,16 @@ std::vector<uint32_t> allowed_cpus() {
   return cpus;
 }
 
+// Those of listeners, each once; inbound steering is in no others.
+std::vector<std::string> other_namespaces(const std::vector<std::unique_ptr<SharedListener>>& listeners) {
+  std::vector<std::string> paths;
+  std::set<uint64_t> known{kOwnNamespace, kAnyNamespace};
+  for (const auto& listener : listeners) {
+    if (known.insert(listener->network_namespace).second) paths.push_back(listener->options->network_namespace);
+  }
+  return paths;
+}
+
 }  // namespace
 
 std::vector<fastpath::Endpoint> endpoints_of(const upstream::Cluster& cluster, int family) {
@@ -60,8 +72,8 @@ std::vector<fastpath::Endpoint> endpoints_of(const upstream::Cluster& cluster, i
   return to;
 }
 
-FastPath::FastPath(const config::Snapshot& snapshot, io::Loop& loop, stats::Store& store)
-    : snapshot_(snapshot), loop_(loop), store_(store), sync_timer_(loop.timers(), *this) {}
+FastPath::FastPath(const config::Snapshot& snapshot, io::Loop& loop, stats::Store& store, bool take_over)
+    : snapshot_(snapshot), loop_(loop), store_(store), take_over_(take_over), sync_timer_(loop.timers(), *this) {}
 
 Result<void> FastPath::start(const std::vector<std::unique_ptr<SharedListener>>& listeners,
                              const ListenerSockets& sockets) {
@@ -95,6 +107,8 @@ Result<void> FastPath::start(const std::vector<std::unique_ptr<SharedListener>>&
 Result<void> FastPath::begin(const std::vector<std::unique_ptr<SharedListener>>& listeners,
                              const ListenerSockets& sockets) {
   fastpath::Options options = snapshot_.fast_path->steering;
+  if (take_over_) options.claim = fastpath::Claim::kTakeOver;
+  if (options.services) options.services->namespaces = other_namespaces(listeners);
   for (const std::string& name : snapshot_.fast_path->capture_listeners) {
     const SharedListener* listener = find(listeners, name);
     for (const net::Address& address : listener->bound) {
@@ -190,7 +204,18 @@ int FastPath::worker_cpu(uint16_t index) const {
   return cpus.empty() ? -1 : static_cast<int>(cpus[index % cpus.size()]);
 }
 
+void FastPath::give_up(std::string why) {
+  if (!active()) return;
+  MILLRACE_LOG(kInfo, "fastpath", "{}: {} is left to the daemon that comes after this one", why,
+               steering_->pins().path());
+  given_up_ = true;
+  why_off_ = std::move(why);
+  sync_timer_.disarm();
+  steering_->give_up();
+}
+
 void FastPath::sync() {
+  if (steering_->pins().wanted()) return give_up("another daemon has taken over");
   for (Service& service : services_) {
     if (service.epoch != service.cluster->health_epoch()) write(service);
   }
@@ -219,6 +244,10 @@ void FastPath::refresh_stats() {
   gauges.gauge_set(fastpath::kGaugeEndpoints,
                    services != nullptr ? static_cast<int64_t>(services->endpoint_count()) : 0);
   gauges.gauge_set(fastpath::kGaugeLinks, active() ? static_cast<int64_t>(steering_->pins().links().size()) : 0);
+  if (services == nullptr) return;
+  gauges.inc(fastpath::kCounterResets, services->resets() - std::exchange(resets_seen_, services->resets()));
+  gauges.inc(fastpath::kCounterResetsMissed,
+             services->resets_missed() - std::exchange(resets_missed_seen_, services->resets_missed()));
 }
 
 fastpath::Status FastPath::status() const {

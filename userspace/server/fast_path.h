@@ -31,7 +31,8 @@ using ListenerSockets = std::vector<SocketsByWorker>;
 
 class FastPath {
  public:
-  FastPath(const config::Snapshot& snapshot, io::Loop& loop, stats::Store& store);
+  // take_over: another daemon may have the pins, and is asked for them.
+  FastPath(const config::Snapshot& snapshot, io::Loop& loop, stats::Store& store, bool take_over);
 
   // After the listeners are bound, before the workers start. An error only if the configuration says on_unavailable:
   // FAIL; else it is off, which is logged.
@@ -39,7 +40,10 @@ class FastPath {
                            const ListenerSockets& sockets);
   // Where steering of connections wants worker `index` to run; -1: anywhere.
   int worker_cpu(uint16_t index) const;
-  bool active() const { return steering_ != nullptr; }
+  bool active() const { return steering_ != nullptr && !given_up_; }
+  // Leaves what is in the kernel to the daemon that comes after this one: nothing is written any more, and it goes on
+  // as it is until that takes over. Connections that this one has stay what they are, short-circuited ones as well.
+  void give_up(std::string why);
   // What is known of captured connections; null: nothing. Lives as long as this.
   const net::OriginalDestinationSource* original_dst() const { return original_dst_ ? &*original_dst_ : nullptr; }
   // For /fastpath.
@@ -74,6 +78,8 @@ class FastPath {
   const config::Snapshot& snapshot_;
   io::Loop& loop_;
   stats::Store& store_;
+  const bool take_over_;
+  bool given_up_ = false;
   std::unique_ptr<fastpath::Steering> steering_;
   std::optional<fastpath::OriginalDst> original_dst_;
   std::optional<fastpath::Counters> counters_;
@@ -81,6 +87,7 @@ class FastPath {
   std::unique_ptr<ShortCircuit> short_circuit_;
   std::vector<Service> services_;
   std::string why_off_;
+  uint64_t resets_seen_ = 0, resets_missed_seen_ = 0;  // in the statistics already
   io::TimerOf<&FastPath::sync> sync_timer_;
 };
 

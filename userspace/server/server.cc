@@ -37,7 +37,7 @@ Server::Server(ServerOptions options, io::Loop& loop, stats::Store& store, strea
       listener_manager_stats_(store.add_block(lm::kSchema, stats::plain_name("listener_manager."))),
       filesystem_stats_(store.add_block(stats::filesystem::kSchema, stats::plain_name("filesystem."))),
       cluster_manager_stats_(store.add_block(stats::cluster_manager::kSchema, stats::plain_name("cluster_manager."))),
-      fast_path_(*snapshot_, loop, store),
+      fast_path_(*snapshot_, loop, store, options.take_over),
       started_(base::Clock::now()), signals_(loop, [this](int signal) { on_signal(signal); }),
       certificates_(loop, snapshot_->transports),
       flush_timer_(loop.timers(), *this), drain_check_(loop.timers(), *this), drain_timeout_(loop.timers(), *this),
@@ -229,6 +229,7 @@ void Server::drain_and_exit() {
   set_state(State::kDraining);
   MILLRACE_LOG(kInfo, "main", "draining: no new connections, exit when nothing is in flight, at the latest in {} s",
                std::chrono::duration_cast<base::seconds>(options_.drain_time).count());
+  fast_path_.give_up("draining");
   for (auto& worker : workers_) {
     worker->stop_listeners([](const SharedListener&) { return true; });
     worker->drain();

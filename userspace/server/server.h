@@ -27,6 +27,7 @@ enum class State : uint8_t { kInitializing, kLive, kDraining };
 
 struct ServerOptions {
   uint16_t concurrency = 1;
+  bool take_over = false;  // the fast path, from a daemon that has it
   base::milliseconds drain_time{600'000};
   base::milliseconds access_log_flush_interval{10'000};
   io::UringOptions ring;

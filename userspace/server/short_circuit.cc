@@ -91,7 +91,7 @@ Result<void> ShortCircuit::start(const std::vector<std::unique_ptr<SharedListene
   fastpath::SpliceOptions options;
   options.budget_bytes = options_.unread_bytes_max;
   options.bulk_bytes = options_.one_way_bytes_max;
-  proven_ = fastpath::start_proven_splice(options);
+  proven_ = fastpath::start_proven_splice(options, options_.policy);
   Result<void> attached = proven_.splice ? attach(short_circuited(options_, listeners))
                                          : Error{ErrorCode::kUnsupported, Side::kInternal, 0, proven_.off};
   if (!attached) {
@@ -100,6 +100,7 @@ Result<void> ShortCircuit::start(const std::vector<std::unique_ptr<SharedListene
   }
   export_.emplace(store_.add_block(fastpath::splice_schema(), stats::plain_name("fastpath.splice.")),
                   proven_.splice ? proven_.report.pieces : fastpath::SplicePieces{false, false, false, false});
+  export_->show(proven_.worth, proven_.rule);
   if (!attached) return attached;
   for (const auto& listener : listeners) {
     const auto& chains = listener->options->filter_chains;

@@ -102,13 +102,14 @@ TEST(TranslateFastPath, ReadsInboundByNamespace) {
 
 TEST(TranslateFastPath, ReadsShortCircuit) {
   const Translated t(with({{"short_circuit", "{cgroups: [/a], listeners: [l], unread_bytes_max: 4096, "
-                                             "one_way_bytes_max: 8192}"}}));
+                                             "one_way_bytes_max: 8192, policy: ALWAYS}"}}));
   ASSERT_TRUE(t.ok()) << t.messages();
   const FastPath::ShortCircuit& to = *t.snapshot().fast_path->short_circuit;
   EXPECT_THAT(to.cgroups, ElementsAre("/a"));
   EXPECT_THAT(to.listeners, ElementsAre("l"));
   EXPECT_EQ(to.unread_bytes_max, 4096u);
   EXPECT_EQ(to.one_way_bytes_max, 8192u);
+  EXPECT_EQ(to.policy, fastpath::SplicePolicy::kAlways);
 }
 
 TEST(TranslateFastPath, ShortCircuitHasTheLimitsThatCostNoSpeed) {
@@ -117,6 +118,7 @@ TEST(TranslateFastPath, ShortCircuitHasTheLimitsThatCostNoSpeed) {
   const FastPath::ShortCircuit& to = *t.snapshot().fast_path->short_circuit;
   EXPECT_EQ(to.unread_bytes_max, fastpath::SpliceOptions{}.budget_bytes);
   EXPECT_EQ(to.one_way_bytes_max, fastpath::SpliceOptions{}.bulk_bytes);
+  EXPECT_EQ(to.policy, fastpath::SplicePolicy::kAuto);
 }
 
 TEST(TranslateFastPath, ShortCircuitsListenersWithATcpProxyOrAConnectionManager) {

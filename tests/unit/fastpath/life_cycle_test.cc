@@ -6,6 +6,8 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include "fastpath/cgroup.h"
 #include "fastpath/object.h"
 #include "fastpath/own_process.h"
@@ -47,6 +49,24 @@ TEST(PinDir, IsHeldByOneDaemonAtATime) {
   ASSERT_TRUE(first.ok()) << first.error().to_string();
   EXPECT_EQ(PinDir::open(pins.path()).error().code, ErrorCode::kAlreadyExists);
   EXPECT_EQ(detach(pins.path()).error().code, ErrorCode::kAlreadyExists);
+}
+
+TEST(PinDir, IsGivenUpToWhoAsksForIt) {
+  MILLRACE_NEEDS_BPF();
+  TestPins pins;
+  base::Result<PinDir> first = PinDir::open(pins.path());
+  ASSERT_TRUE(first.ok()) << first.error().to_string();
+  EXPECT_FALSE(first->wanted());
+  base::Result<PinDir> second = base::Error{ErrorCode::kNotFound, base::Side::kInternal, 0, "not opened"};
+  std::thread asks([&] { second = PinDir::open(pins.path(), Claim::kTakeOver); });
+  while (!first->wanted()) std::this_thread::yield();
+  EXPECT_TRUE(first->held());
+  first->give_up();
+  asks.join();
+  ASSERT_TRUE(second.ok()) << second.error().to_string();
+  EXPECT_FALSE(second->wanted());
+  EXPECT_FALSE(first->wanted()) << "it has given up already";
+  EXPECT_EQ(first->maps(), second->maps()) << "the way to the pins is still there";
 }
 
 TEST(PinDir, DetachLeavesNothing) {

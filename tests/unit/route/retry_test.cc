@@ -273,5 +273,33 @@ TEST(StreamDuration, FollowsTheGrpcTimeoutWithinItsBounds) {
   EXPECT_EQ(limit({{"grpc-timeout", "5x"}}), seconds(60));
 }
 
+TEST(RequestTimeouts, TheOldFieldCapsWhatGrpcClientsAskFor) {
+  RouteOptions options = prefix("/", "c");
+  options.route.timeout = seconds(3);
+  options.route.max_grpc_timeout = seconds(10);
+  options.route.grpc_timeout_offset = milliseconds(100);
+  std::string forwarded;
+  const auto timeout = [&](Fields fields) {
+    Request request(options, fields);
+    const milliseconds global = request_timeouts(*request.route, request.headers).global;
+    forwarded = std::string(request.headers.get(Header::kGrpcTimeout));
+    return global;
+  };
+  constexpr std::pair<std::string_view, std::string_view> kGrpc{"content-type", "application/grpc"};
+  EXPECT_EQ(timeout({kGrpc, {"grpc-timeout", "2S"}}), milliseconds(1900));
+  EXPECT_EQ(forwarded, "1900m");
+  EXPECT_EQ(timeout({kGrpc, {"grpc-timeout", "1H"}}), seconds(10));
+  EXPECT_EQ(timeout({kGrpc}), seconds(10));  // no deadline is the longest one
+  EXPECT_EQ(timeout({kGrpc, {"grpc-timeout", "50m"}}), milliseconds(50));  // shorter than the offset
+  EXPECT_EQ(timeout({{"grpc-timeout", "2S"}}), seconds(3));
+  EXPECT_EQ(forwarded, "2S");
+  options.route.max_grpc_timeout = milliseconds(0);  // any
+  EXPECT_EQ(timeout({kGrpc, {"grpc-timeout", "99999999S"}}), seconds(99'999'999) - milliseconds(100));
+  EXPECT_EQ(forwarded, "99999998S");
+  EXPECT_EQ(timeout({kGrpc, {"grpc-timeout", "99999999H"}}), std::chrono::hours(99'999'999) - milliseconds(100));
+  EXPECT_EQ(forwarded, "99999998H");
+  EXPECT_EQ(timeout({kGrpc}), milliseconds(0));
+}
+
 }  // namespace
 }  // namespace millrace::route

@@ -230,5 +230,52 @@ TEST(Route, UpgradeTypesIgnoreCase) {
   EXPECT_EQ(route->upgrade("foo"), nullptr);
 }
 
+// ---- what routes say for filters
+
+struct Marked final : PerFilterConfig {};
+
+TEST(FilterOverrides, TheLevelNearestToTheRouteDecides) {
+  const auto table_level = std::make_shared<Marked>(), host_level = std::make_shared<Marked>(),
+             route_level = std::make_shared<Marked>(), cluster_level = std::make_shared<Marked>();
+  RouteOptions weighted = prefix("/w", "c");
+  weighted.route.cluster_kind = RouteAction::ClusterKind::kWeightedClusters;
+  weighted.route.weighted_clusters = {{.name = "a", .weight = 1, .filter_overrides = {{"two", cluster_level, true}}},
+                                      {.name = "b", .weight = 1}};
+  weighted.filter_overrides = {{"two", route_level, false}};
+  RouteTableOptions options = table_of({weighted, prefix("/plain", "c")});
+  options.filters = {"one", "two", "router"};
+  options.filter_overrides = {{"one", table_level, true}, {"unknown", table_level, true}};
+  options.virtual_hosts[0].filter_overrides = {{"one", nullptr, false}, {"two", host_level, true}};
+  const auto table = compiled(options);
+  EXPECT_TRUE(table->per_filter());
+  const auto at = [&](std::string_view path, uint64_t random) -> const FilterOverrides& {
+    http::HeaderMap headers;
+    fill_request(headers, "h", path);
+    return table->match({headers})->filter_overrides(headers, random);
+  };
+  const FilterOverrides& plain = at("/plain", 0);
+  ASSERT_EQ(plain.size(), 3u);
+  EXPECT_EQ(plain[0].config, table_level.get());  // the virtual host only switches
+  EXPECT_FALSE(plain[0].disabled);
+  EXPECT_EQ(plain[1].config, host_level.get());
+  EXPECT_TRUE(plain[1].disabled);
+  EXPECT_FALSE(plain[2].said);
+  EXPECT_EQ(at("/w", 0)[1].config, cluster_level.get());
+  EXPECT_TRUE(at("/w", 0)[1].disabled);
+  EXPECT_EQ(at("/w", 1)[1].config, route_level.get());
+  EXPECT_FALSE(at("/w", 1)[1].disabled);
+}
+
+TEST(FilterOverrides, AreNoneUnlessAFilterIsNamed) {
+  RouteTableOptions options = table_of({prefix("/", "c")});
+  options.filters = {"one"};
+  options.filter_overrides = {{"other", nullptr, true}};
+  const auto table = compiled(options);
+  EXPECT_FALSE(table->per_filter());
+  http::HeaderMap headers;
+  fill_request(headers, "h", "/");
+  EXPECT_TRUE(table->match({headers})->filter_overrides(headers, 0).empty());
+}
+
 }  // namespace
 }  // namespace millrace::route

@@ -230,6 +230,23 @@ TEST_F(TranscoderFilterTest, GrpcAndForeignAnswersPass) {
   EXPECT_THAT(answer("<html>"), StartsWith("HTTP/1.1 502 "));
 }
 
+TEST_F(TranscoderFilterTest, TheRouteIsThatOfTheCallUnlessItIsToStay) {
+  options.routes = route::compiled(
+      route::table_of({route::prefix("/get", "as_it_came"), route::prefix("/t.S", "as_the_call")}));
+  begin();
+  get("/get/x");
+  EXPECT_EQ(called().stream->route()->name(), "as_the_call");
+}
+
+TEST_F(TranscoderFilterTest, TheRouteMayStay) {
+  options.routes = route::compiled(
+      route::table_of({route::prefix("/get", "as_it_came"), route::prefix("/t.S", "as_the_call")}));
+  transcoder.match_incoming_request_route = true;
+  begin();
+  get("/get/x");
+  EXPECT_EQ(called().stream->route()->name(), "as_it_came");
+}
+
 TEST_F(TranscoderFilterTest, ARouteMayHaveATranscoderOfItsOwn) {
   route::RouteTableOptions table = route::table_of({route::prefix("/", "backend")});
   table.filters = {"t", "app"};
