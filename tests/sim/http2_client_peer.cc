@@ -244,8 +244,8 @@ void Http2Client::connection_over() {
       continue;
     }
     plan.cut = true;
-    EXPECT_TRUE(scenery_.troubled || !plan.benign() || !plan.proxied()) << plan.describe()
-        << ": was cut off, GOAWAY " << goaway_;
+    EXPECT_TRUE(scenery_.troubled || !plan.benign() || !plan.proxied())
+        << plan.describe() << ": was cut off, GOAWAY " << goaway_;
   }
   open_.clear();
   if (session_ != nullptr) session_->stop();
