@@ -40,10 +40,11 @@ class TlsCase(ProxyCase):
     def https(self, *routes, tls="", clusters=(), pair=None, chain="", **options):
         """The daemon with one HTTPS listener."""
         hcm = {key: options.pop(key) for key in ("extra", "access_log") if key in options}
-        socket_text = configs.downstream_tls(pair or self.pair, common=options.pop("common", ""), extra=tls)
-        return self.start([lambda port: configs.listener(
-            port, configs.hcm(*routes, **hcm), chain=socket_text + "\n" + chain,
-            extra=options.pop("listener_extra", ""), access_log=options.pop("listener_log", ()))], clusters, **options)
+        listener = {"extra": options.pop("listener_extra", ""), "access_log": options.pop("listener_log", ()),
+                    "chain": configs.downstream_tls(pair or self.pair, common=options.pop("common", ""), extra=tls)
+                    + "\n" + chain}
+        return self.start([lambda port: configs.listener(port, configs.hcm(*routes, **hcm), **listener)], clusters,
+                          **options)
 
     def curl(self, port, *arguments, path="/", check=True, ca=None):
         done = subprocess.run(["curl", "-sS", "--max-time", "20", "--cacert", ca or self.authority.file, *arguments,
@@ -264,6 +265,7 @@ class UpstreamTlsTest(TlsCase):
     def nginx_tls(self, extra=""):
         port = free_port()
         text = (f"listen 127.0.0.1:{port} ssl; ssl_certificate {self.pair[0]}; ssl_certificate_key {self.pair[1]}; "
+                "ssl_protocols TLSv1.2 TLSv1.3; "
                 + extra + 'location / { return 200 "$ssl_protocol $ssl_server_name $uri"; }')
         self.enterContext(nginx(free_port(), text))
         return port
@@ -315,8 +317,9 @@ class UpstreamTlsTest(TlsCase):
         tls_port = self.nginx_tls()
 
         def endpoint(port, metadata):
-            return (f"  - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }}\n"
-                    f"    metadata: {{ filter_metadata: {{ envoy.transport_socket_match: {metadata} }} }}\n")
+            address = f"{{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}"
+            return (f"    - endpoint: {{ address: {address} }}\n"
+                    f"      metadata: {{ filter_metadata: {{ envoy.transport_socket_match: {metadata} }} }}\n")
         tls = configs.upstream_tls(self.authority.file).replace("transport_socket:\n", "", 1)
         cluster = "\n".join([
             "name: up", "type: STATIC", "connect_timeout: 1s", "load_assignment:", "  cluster_name: up",
@@ -356,11 +359,11 @@ transport_socket:
         received = []
 
         def script(peer):
-            secured = context.wrap_socket(peer.sock, server_side=True, suppress_ragged_eofs=False)
-            while data := secured.recv(65536):
-                received.append(data)
-            secured.sendall(b"got it all")
-            secured.unwrap()
+            with context.wrap_socket(peer.sock, server_side=True, suppress_ragged_eofs=False) as secured:
+                while data := secured.recv(65536):
+                    received.append(data)
+                secured.sendall(b"got it all")
+                secured.unwrap()
         up = self.upstream(script)
         proxy = self.tcp_to(up, cluster_extra=configs.upstream_tls(self.authority.file))
         client = self.client(proxy.port)

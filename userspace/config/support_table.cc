@@ -434,6 +434,7 @@ envoy.config.core.v3.JsonFormatOptions
 # ---- shared by many
 envoy.config.core.v3.DataSource
   filename inline_bytes inline_string environment_variable
+  - watched_directory: files of certificates are watched wherever they are, others are read once
 envoy.config.core.v3.HeaderValueOption
   header append append_action keep_empty_value
 envoy.config.core.v3.HeaderValue

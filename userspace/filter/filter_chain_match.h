@@ -22,15 +22,15 @@ enum class SourceType : uint8_t { kAny, kSameIpOrLoopback, kExternal };
 
 // An empty list or name asks for nothing.
 struct FilterChainMatch {
-  std::optional<uint16_t> destination_port{};
-  std::vector<net::Cidr> prefix_ranges{};
-  std::vector<std::string> server_names{};  // lower case; "*.example.com" for every name below
-  std::string transport_protocol{};         // "tls", "raw_buffer"
-  std::vector<std::string> application_protocols{};
-  std::vector<net::Cidr> direct_source_prefix_ranges{};
+  std::optional<uint16_t> destination_port = {};
+  std::vector<net::Cidr> prefix_ranges = {};
+  std::vector<std::string> server_names = {};  // lower case; "*.example.com" for every name below
+  std::string transport_protocol = {};         // "tls", "raw_buffer"
+  std::vector<std::string> application_protocols = {};
+  std::vector<net::Cidr> direct_source_prefix_ranges = {};
   SourceType source_type = SourceType::kAny;
-  std::vector<net::Cidr> source_prefix_ranges{};
-  std::vector<uint16_t> source_ports{};
+  std::vector<net::Cidr> source_prefix_ranges = {};
+  std::vector<uint16_t> source_ports = {};
 
   bool empty() const;
 };

@@ -92,11 +92,12 @@ void Connection::on_established() {
   state_ = State::kOpen;
   security_->established = loop_.now();
   bytes_received_ += in_.size();
+  read_ended_ |= security_->transport->ended();
   security_->transport->release_buffers();
   handler_->on_connected(*this);
   if (state_ != State::kOpen || handler_ == nullptr) return;
   arm_recv();
-  if (!in_.empty() || !security_->wire_in.empty() || security_->transport->ended() || read_ended_) redeliver();
+  if (!in_.empty() || !security_->wire_in.empty() || read_ended_) redeliver();
 }
 
 // ---- bytes

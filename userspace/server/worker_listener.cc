@@ -123,7 +123,8 @@ std::optional<size_t> WorkerListener::match(net::Connection& connection) const {
   static const net::ClientHints kNoHints;
   const net::ClientHints& hints = connection.client_hints() != nullptr ? *connection.client_hints() : kNoHints;
   const net::Address& source = connection.remote_address();
-  const std::string_view transport = hints.transport_protocol.empty() ? "raw_buffer" : hints.transport_protocol;
+  std::string_view transport = hints.transport_protocol;
+  if (transport.empty()) transport = "raw_buffer";
   const std::optional<size_t> found = options().matcher.find(
       {connection.local_address(), source, source, hints.server_name, transport, hints.application_protocols});
   return found ? found : options().default_filter_chain;

@@ -75,7 +75,7 @@ TEST(TranslateCluster, ReadsEveryFieldThatTheTableCallsHonoured) {
   // The first two have one value, which is what is done anyway; the settings of a policy are tested below.
   expect_table_agrees(
       "envoy.config.cluster.v3.Cluster", cluster_cases(),
-      {"type", "transport_socket", "round_robin_lb_config", "least_request_lb_config",
+      {"type", "transport_socket", "transport_socket_matches", "round_robin_lb_config", "least_request_lb_config",
        "original_dst_lb_config", "cleanup_interval"});
 }
 

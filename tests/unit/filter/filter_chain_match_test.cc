@@ -11,9 +11,9 @@ net::Cidr range(std::string_view ip, uint32_t bits) { return {net::Address::pars
 
 // A connection whose facts a test changes one by one.
 struct Facts {
-  std::string to = "10.0.0.1:443", from = "192.0.2.1:5000", direct;
-  std::string server_name, transport = "raw_buffer";
-  std::vector<std::string> alpn;
+  std::string to = "10.0.0.1:443", from = "192.0.2.1:5000", direct = {};
+  std::string server_name = {}, transport = "raw_buffer";
+  std::vector<std::string> alpn = {};
 };
 
 class FilterChainMatchTest : public testing::Test {
@@ -96,7 +96,7 @@ TEST_F(FilterChainMatchTest, DirectPeerThenTypeThenAddressAndPortOfTheSource) {
   EXPECT_EQ(find({.from = "10.0.0.1:5000"}), 2u) << "the same address as the destination";
   EXPECT_EQ(find({.from = "198.51.100.7:5000"}), 3u);
   EXPECT_EQ(find({.from = "203.0.113.1:5000"}), std::nullopt);
-  EXPECT_EQ(find({.from = "203.0.113.1:5000", .direct = "192.0.2.7:1"}), 1u);
+  EXPECT_EQ(find({.from = "203.0.113.1:5001", .direct = "192.0.2.7:1"}), 1u);
 }
 
 TEST_F(FilterChainMatchTest, ChainsThatMatchAlikeAreFound) {

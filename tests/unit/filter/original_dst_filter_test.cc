@@ -98,11 +98,12 @@ TEST_F(OriginalDstFilterTest, KeepsWhatAListenerBeforeHasRestored) {
   network->peer(static_cast<size_t>(fd)).local = address("127.0.0.1:15001");
   auto connection = net::Connection::accepted(*loop, fd);
   source.known[fd] = address("10.1.2.3:80");
-  AcceptedConnection first{*connection, bound, &source};
+  std::unique_ptr<ListenerFilterMemory> memory;
+  AcceptedConnection first{*connection, bound, &source, 0, memory};
   OriginalDstFilter().inspect(first);
   source.known.clear();  // it answers once
   const net::Address other = address("0.0.0.0:80");
-  AcceptedConnection second{*connection, {&other, 1}, &source};
+  AcceptedConnection second{*connection, {&other, 1}, &source, 0, memory};
   OriginalDstFilter().inspect(second);
   EXPECT_EQ(connection->local_address().to_string(), "10.1.2.3:80");
   net::Connection::close(std::move(connection), net::CloseMode::kNow);

@@ -299,6 +299,8 @@ TEST_F(WorkerListenerTest, LogsAConnectionThatNeverCameToItsChain) {
 
 TEST_F(WorkerListenerTest, GivesAConnectionToTheChainThatItsHelloMatches) {
   Made& made = make("127.0.0.1:443");
+  made.options.matcher = {};
+  (void)made.options.matcher.add({.transport_protocol = "raw_buffer"}, 0);
   add_chain(made, {.server_names = {"*.test"}});
   inspect_tls(made);
   start(made);
