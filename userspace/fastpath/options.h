@@ -42,7 +42,7 @@ struct ServicesOptions {
   bool datagrams = true;            // unconnected UDP sockets as well, by four more hooks
   bool refuse_when_empty = false;   // no healthy endpoint: refuse; false: let pass to the daemon's listener
   bool reset_removed = false;       // reset connections to endpoints that are taken out
-  std::vector<std::string> namespaces;  // paths of network namespaces whose connections are reset, besides our own
+  std::vector<std::string> namespaces = {};  // paths of network namespaces whose connections are reset, besides our own
   uint32_t services_max = 4096;
   uint32_t slots_max = 65536;       // endpoints of all services; a set is in there twice while it is replaced
   uint32_t answers_max = 65536;     // (UDP socket, endpoint) pairs whose answers are shown as the service's
