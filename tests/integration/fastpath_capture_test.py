@@ -9,6 +9,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import threading
 
 from support import configs
@@ -175,7 +176,7 @@ class DrainTest(CaptureCase):
                   "sys.stdin.readline()\n"
                   "sock.sendall(b'hello')\n"
                   "print(sock.recv(4096).decode())\n")
-        with subprocess.Popen([*self.inside(), "python3", "-c", script], stdin=subprocess.PIPE,
+        with subprocess.Popen([*self.inside(), sys.executable, "-c", script], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True) as client:
             self.assertEqual(client.stdout.readline(), "connected\n")
             self.wait_until(lambda: proxy.stat("cluster.original.upstream_cx_active") == 1, "both sides are connected")
@@ -231,7 +232,7 @@ listen captured
     def asked(self, host):
         """What a script in the place of the proxy is answered, as after iptables."""
         v6 = ":" in host
-        with subprocess.Popen([*self.inside(self.proxies), "python3", "-c", ASKER, str(CAPTURE), str(int(v6))],
+        with subprocess.Popen([*self.inside(self.proxies), sys.executable, "-c", ASKER, str(CAPTURE), str(int(v6))],
                               stdout=subprocess.PIPE, text=True) as asker:
             self.addCleanup(asker.kill)
             self.assertEqual(asker.stdout.readline(), "ready\n")
@@ -351,7 +352,7 @@ class RestartTest(CaptureCase):
         proxy = self.capture(expect_exit=-9, concurrency=2, **options)
         with contextlib.ExitStack() as stack:
             runners = [stack.enter_context(subprocess.Popen(
-                [*self.inside(), "python3", "-c", RUNNER, json.dumps(targets)], stdin=subprocess.PIPE,
+                [*self.inside(), sys.executable, "-c", RUNNER, json.dumps(targets)], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, text=True)) for _ in range(CLIENTS)]
             readers = [threading.Thread(target=follow, args=(runner.stdout,)) for runner in runners]
             for runner, reader in zip(runners, readers):
@@ -430,7 +431,7 @@ class UdpServiceTest(CaptureCase):
         return self.start([lambda _: front], [cluster], extra=self.extension(part), ports=[CAPTURE])
 
     def ask(self, connected, sockets, words=1, host="10.88.0.53"):
-        out = self.in_cgroup("python3", "-c", UDP_CLIENT, json.dumps([host, 53, connected, sockets, words]))
+        out = self.in_cgroup(sys.executable, "-c", UDP_CLIENT, json.dumps([host, 53, connected, sockets, words]))
         return [json.loads(line) for line in out.splitlines()]
 
     def test_connected_sockets_are_balanced_and_see_the_service(self):

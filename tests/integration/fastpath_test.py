@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 
 from support import configs, upstream
 from support.process import wait_until
@@ -43,7 +44,7 @@ class FastPathTest(SteeredCase):
     def test_getpeername_is_what_was_dialled(self):
         proxy, _ = self.balanced()
         script = f"import socket; print(socket.create_connection(('127.0.0.1', {proxy.port})).getpeername()[1])"
-        self.assertEqual(int(self.in_cgroup("python3", "-c", script)), proxy.port)
+        self.assertEqual(int(self.in_cgroup(sys.executable, "-c", script)), proxy.port)
 
     def test_services_outlive_the_daemon_and_detach_leaves_nothing(self):
         proxy, _ = self.balanced(expect_exit=-9)
@@ -147,9 +148,12 @@ class FastPathTest(SteeredCase):
 
     def test_selftest_names_every_probe_with_its_verdict(self):
         outcome = run("fastpath", "selftest")
-        verdicts = dict(line.split(":")[0].split()[::-1] for line in outcome.out.splitlines())
+        probes = [line for line in outcome.out.splitlines() if not line.startswith(("measured", "rule:"))]
+        verdicts = dict(line.split(":")[0].split()[::-1] for line in probes)
         self.assertIn("joined_v4.transfer", verdicts)
         self.assertEqual(verdicts["limit.splice_read"], "limited")
+        self.assertRegex(outcome.out, r"(?m)^measured 64 bytes, us: direct round trip [0-9.]+")
+        self.assertRegex(outcome.out, r"(?m)^rule: auto: ")
         bad = {"failed", "skipped"} & set(verdicts.values())
         self.assertEqual(outcome.code, 1 if bad else 0, outcome.text)
 

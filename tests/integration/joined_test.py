@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 
 from support import configs
@@ -82,7 +83,7 @@ class EndsTest(JoinedCase):
             with self.subTest(unread=unread):
                 client, server = self.joined(proxy)
                 server.send(b"the last words")
-                with subprocess.Popen(["python3", "-c", script], stdin=server.sock, stdout=subprocess.PIPE) as app:
+                with subprocess.Popen([sys.executable, "-c", script], stdin=server.sock, stdout=subprocess.PIPE) as app:
                     server.close()  # the other process has it alone
                     self.assertEqual(app.stdout.readline(), b"ready\n")
                     if unread:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 
 from support import configs
@@ -97,7 +98,7 @@ class CaptureTest(PodsCase):
         for name, (host, port) in targets.items():
             with self.pods[name].entered():
                 clients[name] = self.enterContext(subprocess.Popen(
-                    [*self.inside(), "python3", "-c", HELD, host, str(port), str(source), name],
+                    [*self.inside(), sys.executable, "-c", HELD, host, str(port), str(source), name],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
             self.addCleanup(clients[name].kill)
         for client in clients.values():  # both are connected before either says anything
@@ -284,7 +285,7 @@ class ResetsTest(PodsCase):
                           extra=self.extension(part), **options)
 
     def waiter(self, port):
-        child = self.enterContext(subprocess.Popen([*self.inside(), "python3", "-c", WAITER, str(port)],
+        child = self.enterContext(subprocess.Popen([*self.inside(), sys.executable, "-c", WAITER, str(port)],
                                                    stdout=subprocess.PIPE, text=True))
         self.addCleanup(child.kill)
         self.assertEqual(child.stdout.readline(), "connected\n")
@@ -318,7 +319,7 @@ class DrainTest(PodsCase):
         proxy = self.capture_pods(more="worker_steering: {}", concurrency=2, drain_s=30)
         port = self.server("one")
         with self.pods["a"].entered(), subprocess.Popen(
-                [*self.inside(), "python3", "-c", HELD, V4, str(port), str(free_port()), "word"],
+                [*self.inside(), sys.executable, "-c", HELD, V4, str(port), str(free_port()), "word"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
             self.assertEqual(client.stdout.readline(), "connected\n")
             proxy.signal(signal.SIGTERM)

@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import subprocess
+import sys
 
 from support import configs
 from support.captured import V4, CaptureCase, capture_listener
@@ -57,7 +58,7 @@ class RestartTest(CaptureCase):
         wrapper = self.inside() if steered else []
         with contextlib.ExitStack() as stack:
             runners = [stack.enter_context(subprocess.Popen(
-                [*wrapper, "python3", "-c", RUNNER, json.dumps(targets)], stdin=subprocess.PIPE,
+                [*wrapper, sys.executable, "-c", RUNNER, json.dumps(targets)], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, text=True)) for _ in range(2)]
             for runner in runners:
                 stack.callback(runner.kill)
@@ -118,7 +119,7 @@ class RestartTest(CaptureCase):
     def test_the_old_one_keeps_its_connections_while_it_drains(self):
         port = self.server("there")
         old = self.daemon([port], drain_s=60)
-        with subprocess.Popen([*self.inside(), "python3", "-c", HELD, V4, str(port)], stdin=subprocess.PIPE,
+        with subprocess.Popen([*self.inside(), sys.executable, "-c", HELD, V4, str(port)], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True) as client:
             self.addCleanup(client.kill)
             self.assertEqual(client.stdout.readline(), "connected\n")

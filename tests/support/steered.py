@@ -4,6 +4,7 @@ programs that run in the cgroup, whose connects are steered.
 import json
 import os
 import subprocess
+import sys
 import unittest
 import uuid
 
@@ -90,6 +91,6 @@ class SteeredCase(ProxyCase):
 
     def dial(self, *targets, cgroup=None, wrapper=()):
         """What a client in the cgroup sees at each (host, port): one Seen, or a list."""
-        out = self.in_cgroup(*wrapper, "python3", "-c", DIALLER, json.dumps(targets), cgroup=cgroup)
+        out = self.in_cgroup(*wrapper, sys.executable, "-c", DIALLER, json.dumps(targets), cgroup=cgroup)
         seen = [Seen(**json.loads(line)) for line in out.splitlines()]
         return seen[0] if len(targets) == 1 else seen
