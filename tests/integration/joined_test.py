@@ -34,6 +34,13 @@ def unreclaimable():
         return next(int(line.split()[1]) << 10 for line in f if line.startswith("SUnreclaim:"))
 
 
+def listens(port):
+    """Whether an IPv4 socket of this namespace listens on the port."""
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        sockets = [line.split() for line in f][1:]
+    return any(fields[1].endswith(f":{port:04X}") and fields[3] == "0A" for fields in sockets)
+
+
 class FamiliesTest(JoinedCase):
     def check(self, address, family=4, **options):
         for on in (True, False):
@@ -122,8 +129,10 @@ class EndsTest(JoinedCase):
     def test_a_drain_waits_for_joined_pairs(self):
         proxy = self.begin(drain_s=60)
         client, server = self.joined(proxy)
+        self.assertTrue(listens(proxy.port))
         proxy.signal(signal.SIGTERM)
-        self.wait_until(lambda: "drain" in proxy.log(), "the drain")
+        # Not by dialling, which would begin a session that the drain waits for.
+        wait_until(lambda: not listens(proxy.port), what="the listener closes")
         with self.assertRaises(ConnectionRefusedError):
             Plain.dial(proxy.port)
         before = self.redirected(proxy)
