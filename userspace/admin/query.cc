@@ -1,14 +1,9 @@
 #include "admin/query.h"
 
+#include "base/hex.h"
+
 namespace millrace::admin {
 namespace {
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 // '+' stays: it is an operator in the regular expressions that people type, and forms send it as %2B.
 std::string decoded(std::string_view text) {
@@ -16,8 +11,8 @@ std::string decoded(std::string_view text) {
   out.reserve(text.size());
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '%' && i + 2 < text.size()) {
-      const int high = hex_digit(text[i + 1]);
-      const int low = hex_digit(text[i + 2]);
+      const int high = base::hex_digit(text[i + 1]);
+      const int low = base::hex_digit(text[i + 2]);
       if (high >= 0 && low >= 0) {
         out += static_cast<char>(high * 16 + low);
         i += 2;

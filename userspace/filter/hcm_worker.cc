@@ -21,7 +21,10 @@ HcmWorker::~HcmWorker() {
 }
 
 void HcmWorker::accept(std::unique_ptr<net::Connection> connection, ConnectionObserver& observer) {
-  if (options_.codec == Codec::kHttp2) return serve_http2(std::move(connection), observer, nullptr);
+  if (options_.codec == Codec::kHttp2) {
+    DownstreamAccount account(*this, *connection, observer);
+    return serve_http2(std::move(connection), std::move(account), false);
+  }
   auto* accepted = new Http1Connection(*this, std::move(connection), observer);  // deleted through forget()
   connections_.push_back(*accepted);
   ++active_;
@@ -34,12 +37,12 @@ void HcmWorker::forget(Http1Connection& connection) {
   worker_.loop.retire(std::unique_ptr<Http1Connection>(&connection));
 }
 
-void HcmWorker::serve_http2(std::unique_ptr<net::Connection> connection, ConnectionObserver& observer,
-                            const stream::ConnectionInfo* begun) {
-  auto* made = new Http2Connection(*this, std::move(connection), observer, begun);  // deleted through forget()
+void HcmWorker::serve_http2(std::unique_ptr<net::Connection> connection, DownstreamAccount account, bool reading) {
+  // Deleted through forget().
+  auto* made = new Http2Connection(*this, std::move(connection), std::move(account));
   http2_connections_.push_back(*made);
   ++active_;
-  made->start(begun != nullptr);
+  made->start(reading);
 }
 
 void HcmWorker::forget(Http2Connection& connection) {

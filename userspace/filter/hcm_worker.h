@@ -10,6 +10,7 @@
 
 namespace millrace::filter {
 
+class DownstreamAccount;
 class Http1Connection;
 class Http2Connection;
 class Http2ServerStream;
@@ -31,9 +32,8 @@ class HcmWorker final : public ConnectionHost {
   // The same for what an HTTP/2 connection has of each stream.
   std::unique_ptr<Http2ServerStream> acquire_http2();
   void recycle(std::unique_ptr<Http2ServerStream> stream);
-  // What has come of it so far, unread, is HTTP/2. begun: the facts of a connection that was counted already.
-  void serve_http2(std::unique_ptr<net::Connection> connection, ConnectionObserver& observer,
-                   const stream::ConnectionInfo* begun);
+  // reading: it has begun to read, and what came, unread, is HTTP/2.
+  void serve_http2(std::unique_ptr<net::Connection> connection, DownstreamAccount account, bool reading);
   void forget(Http2Connection& connection);
 
   const HcmOptions& options() const { return options_; }

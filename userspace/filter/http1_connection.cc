@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "filter/connection_info.h"
 #include "http/http1_writer.h"
 #include "http/http2_session.h"
 #include "stats/schema_http.h"
@@ -38,20 +37,12 @@ http::ParserOptions parser_options(const HcmOptions& o) {
 
 Http1Connection::Http1Connection(HcmWorker& hcm, std::unique_ptr<net::Connection> connection,
                                  ConnectionObserver& observer)
-    : hcm_(hcm), observer_(observer), connection_(std::move(connection)),
+    : hcm_(hcm), connection_(std::move(connection)), account_(hcm, *connection_, observer),
       hop_(hcm.listener().short_circuit ? hcm.worker().splice_offers : nullptr), parser_(parser_options(hcm.options())),
       idle_(hcm.worker().loop.timers(), *this), header_timer_(hcm.worker().loop.timers(), *this),
       max_duration_(hcm.worker().loop.timers(), *this) {
-  describe(*connection_, hcm.worker(), hcm.listener(), info_);
   connection_->set_handler(*this);
   connection_->set_watermark(hcm.listener().per_connection_buffer_limit_bytes);
-  stats::StatShard& s = hcm_.stats();
-  s.inc(hs::kDownstreamCxTotal);
-  s.gauge_add(hs::kDownstreamCxActive);
-  if (info_.tls != nullptr) {
-    s.inc(hs::kDownstreamCxSslTotal);
-    s.gauge_add(hs::kDownstreamCxSslActive);
-  }
 }
 
 Http1Connection::~Http1Connection() = default;
@@ -84,7 +75,7 @@ bool Http1Connection::choose_codec(bool end_stream) {
   if (http2) {
     idle_.disarm();
     max_duration_.disarm();
-    hcm_.serve_http2(std::move(connection_), observer_, &info_);
+    hcm_.serve_http2(std::move(connection_), std::move(account_), true);
     hcm_.forget(*this);
     return false;
   }
@@ -101,7 +92,7 @@ void Http1Connection::on_data(net::Connection&, base::Buffer&, bool end_stream) 
   }
   process();
   if (connection_ == nullptr) return;
-  update_byte_counts();
+  account_.count_bytes(*connection_);
   if (!end_stream) {
     if (!input_paused_ && !paused_ && connection_->input().size() > kPipelinedInputMax) {
       input_paused_ = true;
@@ -394,7 +385,7 @@ void Http1Connection::on_stream_over(HttpStream& stream) {
   }
   if (raw_) hcm_.stats().gauge_sub(hs::kDownstreamCxUpgradesActive);
   if (connection_ == nullptr) return;
-  update_byte_counts();
+  account_.count_bytes(*connection_);
   // A request that was answered before it was complete cannot be told from what follows it.
   if (close_said_ || raw_ || close_after_ || !stream.request_ended() || connection_->read_ended()) {
     close(net::CloseMode::kFlushDelay, false);
@@ -429,23 +420,10 @@ void Http1Connection::on_error(net::Connection&, const base::Error&) {
   if (connection_ != nullptr) close(net::CloseMode::kNow, true);
 }
 
-void Http1Connection::update_byte_counts() {
-  stats::StatShard& s = hcm_.stats();
-  if (const uint64_t n = connection_->bytes_received(); n != counted_received_) {
-    s.inc(hs::kDownstreamCxRxBytesTotal, n - counted_received_);
-    counted_received_ = n;
-  }
-  const uint64_t sent = connection_->bytes_sent() + connection_->unsent();
-  if (sent > counted_sent_) {
-    s.inc(hs::kDownstreamCxTxBytesTotal, sent - counted_sent_);
-    counted_sent_ = sent;
-  }
-}
-
 void Http1Connection::close(net::CloseMode mode, bool remote) {
   if (connection_ == nullptr) return;
   stats::StatShard& s = hcm_.stats();
-  update_byte_counts();
+  account_.count_bytes(*connection_);
   hop_.withdraw();
   net::Connection::close(std::move(connection_), mode, hcm_.options().delayed_close_timeout, &hcm_.delayed_closes());
   idle_.disarm();
@@ -462,28 +440,9 @@ void Http1Connection::close(net::CloseMode mode, bool remote) {
       hcm_.recycle(std::move(stream_));
     }
   }
-  s.inc(hs::kDownstreamCxDestroy);
-  s.inc(remote ? hs::kDownstreamCxDestroyRemote : hs::kDownstreamCxDestroyLocal);
-  s.gauge_sub(hs::kDownstreamCxActive);
   if (codec_known_) s.gauge_sub(hs::kDownstreamCxHttp1Active);
-  if (info_.tls != nullptr) s.gauge_sub(hs::kDownstreamCxSslActive);
-  const base::MonotonicTime now = hcm_.worker().loop.now();
-  s.record(hs::kDownstreamCxLengthMs,
-           static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(now - info_.start).count()));
-  tell_observer(now);
+  account_.closed(remote);
   hcm_.forget(*this);
-}
-
-void Http1Connection::tell_observer(base::MonotonicTime now) {
-  stream::StreamInfo whole;
-  whole.connection = &info_;
-  whole.start = info_.start;
-  whole.end = now;
-  whole.start_time = hcm_.worker().loop.system_now() -
-                     std::chrono::duration_cast<base::SystemTime::duration>(now - info_.start);
-  whole.bytes_received = counted_received_;
-  whole.bytes_sent = counted_sent_;
-  observer_.on_connection_end(whole);
 }
 
 void Http1Connection::drain() {

@@ -12,6 +12,7 @@
 
 #include "base/list.h"
 #include "fastpath/hop.h"
+#include "filter/downstream_account.h"
 #include "filter/hcm_worker.h"
 #include "filter/http_stream.h"
 #include "http/http1_parser.h"
@@ -44,7 +45,7 @@ class Http1Connection final : public net::ConnectionHandler,
   void pause_request(HttpStream& stream) override;
   void resume_request(HttpStream& stream) override;
   void on_stream_over(HttpStream& stream) override;
-  const stream::ConnectionInfo& connection_info() const override { return info_; }
+  const stream::ConnectionInfo& connection_info() const override { return account_.info(); }
   void close_after_stream() override { close_after_ = true; }
 
  private:
@@ -66,22 +67,18 @@ class Http1Connection final : public net::ConnectionHandler,
   void on_parse_error();
   BodyFraming choose_framing(HttpStream& stream, http::HeaderMap& headers, bool end_stream);
   bool must_close(HttpStream& stream) const;
-  void update_byte_counts();
   void close(net::CloseMode mode, bool remote);
-  void tell_observer(base::MonotonicTime now);
   void arm_idle();
   void on_idle();
   void on_header_timeout();
   void on_max_duration();
 
   HcmWorker& hcm_;
-  ConnectionObserver& observer_;
   std::unique_ptr<net::Connection> connection_;  // null once closed
-  stream::ConnectionInfo info_;
+  DownstreamAccount account_;
   fastpath::Hop hop_;
   http::Http1Parser parser_;
   std::unique_ptr<HttpStream> stream_;           // the request being read or answered
-  uint64_t counted_received_ = 0, counted_sent_ = 0;
   uint32_t requests_ = 0;
   BodyFraming framing_ = BodyFraming::kNone;
   bool codec_known_ = false;      // it is HTTP/1

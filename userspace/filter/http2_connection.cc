@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "filter/connection_info.h"
 #include "stats/schema_http.h"
 
 namespace millrace::filter {
@@ -22,8 +21,8 @@ constexpr size_t kStreamWatermarkMin = 64 * 1024;
 }  // namespace
 
 Http2Connection::Http2Connection(HcmWorker& hcm, std::unique_ptr<net::Connection> connection,
-                                 ConnectionObserver& observer, const stream::ConnectionInfo* begun)
-    : hcm_(hcm), observer_(observer), connection_(std::move(connection)),
+                                 DownstreamAccount account)
+    : hcm_(hcm), connection_(std::move(connection)), account_(std::move(account)),
       session_(http::Http2Session::Role::kServer,
                {hcm.options().http2, hcm.options().max_request_headers_kb * 1024, hcm.options().max_headers_count},
                hcm.http2_stats(), *this),
@@ -31,17 +30,6 @@ Http2Connection::Http2Connection(HcmWorker& hcm, std::unique_ptr<net::Connection
       max_duration_(hcm.worker().loop.timers(), *this), drain_timer_(hcm.worker().loop.timers(), *this),
       keepalive_(hcm.worker().loop.timers(), *this), keepalive_timeout_(hcm.worker().loop.timers(), *this) {
   stats::StatShard& s = hcm_.stats();
-  if (begun != nullptr) {
-    info_ = *begun;
-  } else {
-    describe(*connection_, hcm.worker(), hcm.listener(), info_);
-    s.inc(hs::kDownstreamCxTotal);
-    s.gauge_add(hs::kDownstreamCxActive);
-    if (info_.tls != nullptr) {
-      s.inc(hs::kDownstreamCxSslTotal);
-      s.gauge_add(hs::kDownstreamCxSslActive);
-    }
-  }
   connection_->set_handler(*this);
   connection_->set_watermark(kOutputBytes - 1);
   s.inc(hs::kDownstreamCxHttp2Total);
@@ -55,7 +43,7 @@ void Http2Connection::start(bool reading) {
   arm_idle();
   arm_keepalive();
   if (o.max_connection_duration.count() > 0) {
-    const auto gone = std::chrono::duration_cast<base::milliseconds>(hcm_.worker().loop.now() - info_.start);
+    const auto gone = std::chrono::duration_cast<base::milliseconds>(hcm_.worker().loop.now() - account_.info().start);
     max_duration_.arm(std::max(o.max_connection_duration - gone, base::milliseconds(0)));
   }
   schedule_write();
@@ -69,7 +57,7 @@ void Http2Connection::on_data(net::Connection&, base::Buffer& data, bool end_str
   if (keepalive_timeout_.armed()) keepalive_timeout_.arm(hcm_.options().http2.keepalive_timeout);
   session_.set_unsent(connection_->unsent());
   const bool ok = session_.feed(data).ok();
-  update_byte_counts();
+  account_.count_bytes(*connection_);
   schedule_write();
   if (too_many_resets_) {
     hcm_.stats().inc(hs::kDownstreamRqTooManyPrematureResets);
@@ -153,7 +141,7 @@ void Http2Connection::write_ahead() {
   session_.set_unsent(before);
   session_.drain(out, kOutputBytes);
   if (out.size() == before) return;
-  update_byte_counts();
+  account_.count_bytes(*connection_);
   connection_->wrote();
 }
 
@@ -210,24 +198,11 @@ void Http2Connection::end_streams(ResponseFlag flag, std::string_view details) {
   while (Http2ServerStream* stream = streams_.front()) stream->end(flag, details);
 }
 
-void Http2Connection::update_byte_counts() {
-  stats::StatShard& s = hcm_.stats();
-  if (const uint64_t n = connection_->bytes_received(); n != counted_received_) {
-    s.inc(hs::kDownstreamCxRxBytesTotal, n - counted_received_);
-    counted_received_ = n;
-  }
-  const uint64_t sent = connection_->bytes_sent() + connection_->unsent();
-  if (sent > counted_sent_) {
-    s.inc(hs::kDownstreamCxTxBytesTotal, sent - counted_sent_);
-    counted_sent_ = sent;
-  }
-}
-
 void Http2Connection::close(net::CloseMode mode, bool remote, ResponseFlag flag, std::string_view details) {
   if (connection_ == nullptr) return;
   session_.stop();
   stats::StatShard& s = hcm_.stats();
-  update_byte_counts();
+  account_.count_bytes(*connection_);
   net::Connection::close(std::move(connection_), mode, hcm_.options().delayed_close_timeout, &hcm_.delayed_closes());
   if (active_ > 0) {
     s.inc(hs::kDownstreamCxDestroyActiveRq);
@@ -238,23 +213,8 @@ void Http2Connection::close(net::CloseMode mode, bool remote, ResponseFlag flag,
                                                             &keepalive_, &keepalive_timeout_}) {
     timer->disarm();
   }
-  s.inc(hs::kDownstreamCxDestroy);
-  s.inc(remote ? hs::kDownstreamCxDestroyRemote : hs::kDownstreamCxDestroyLocal);
-  s.gauge_sub(hs::kDownstreamCxActive);
   s.gauge_sub(hs::kDownstreamCxHttp2Active);
-  if (info_.tls != nullptr) s.gauge_sub(hs::kDownstreamCxSslActive);
-  const base::MonotonicTime now = hcm_.worker().loop.now();
-  s.record(hs::kDownstreamCxLengthMs,
-           static_cast<uint64_t>(std::chrono::duration_cast<base::milliseconds>(now - info_.start).count()));
-  stream::StreamInfo whole;
-  whole.connection = &info_;
-  whole.start = info_.start;
-  whole.end = now;
-  whole.start_time = hcm_.worker().loop.system_now() -
-                     std::chrono::duration_cast<base::SystemTime::duration>(now - info_.start);
-  whole.bytes_received = counted_received_;
-  whole.bytes_sent = counted_sent_;
-  observer_.on_connection_end(whole);
+  account_.closed(remote);
   hcm_.forget(*this);
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/list.h"
+#include "filter/downstream_account.h"
 #include "filter/hcm_worker.h"
 #include "filter/http_stream.h"
 #include "http/http2_session.h"
@@ -77,9 +78,7 @@ class Http2Connection final : public net::ConnectionHandler,
                               public io::Retired,
                               private base::ListHook<Http2Connection> {
  public:
-  // begun: another has counted the connection, and these are its facts.
-  Http2Connection(HcmWorker& hcm, std::unique_ptr<net::Connection> connection, ConnectionObserver& observer,
-                  const stream::ConnectionInfo* begun);
+  Http2Connection(HcmWorker& hcm, std::unique_ptr<net::Connection> connection, DownstreamAccount account);
   ~Http2Connection() override;
 
   // reading: it reads already, and what came is in its input.
@@ -116,7 +115,6 @@ class Http2Connection final : public net::ConnectionHandler,
   void stream_ended(HttpStream& stream, bool reset_by_client);
   void protocol_error();
   void end_streams(stream::ResponseFlag flag, std::string_view details);
-  void update_byte_counts();
   void close(net::CloseMode mode, bool remote, stream::ResponseFlag flag = stream::ResponseFlag::kCount,
              std::string_view details = {});
   size_t stream_watermark() const;
@@ -130,16 +128,14 @@ class Http2Connection final : public net::ConnectionHandler,
   void on_keepalive_timeout();
 
   HcmWorker& hcm_;
-  ConnectionObserver& observer_;
   std::unique_ptr<net::Connection> connection_;  // null once closed
-  stream::ConnectionInfo info_;
+  DownstreamAccount account_;
   http::Http2Session session_;
   http::HeaderMap unwanted_;                     // heads and trailers of streams that are over
   base::List<Http2ServerStream, Http2ServerStream> streams_;  // all, owned
   std::vector<Http2ServerStream*> resumed_;
   Http2ServerStream* reading_head_ = nullptr;    // its header block has begun: no other frame can come before its end
   size_t active_ = 0;
-  uint64_t counted_received_ = 0, counted_sent_ = 0;
   uint64_t requests_ = 0, ended_requests_ = 0, premature_resets_ = 0;
   Drain drain_ = Drain::kNone;
   bool too_many_resets_ = false;

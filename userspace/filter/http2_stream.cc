@@ -186,7 +186,7 @@ void Http2ServerStream::reset(HttpStream&) {
 
 void Http2ServerStream::close_after_stream() { connection_->start_drain(); }
 
-const stream::ConnectionInfo& Http2ServerStream::connection_info() const { return connection_->info_; }
+const stream::ConnectionInfo& Http2ServerStream::connection_info() const { return connection_->account_.info(); }
 
 // ---- the end
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <optional>
 
+#include "base/hex.h"
 #include "stream/format_program.h"
 #include "stream/grpc_status.h"
 
@@ -124,18 +125,11 @@ base::Result<void> configure_path(std::string_view argument, Element& element) {
   return {};
 }
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 // Leaves what is no valid escape as it is, and any escape of a control byte: the text may go into a header or a log.
 void append_decoded(std::string_view text, std::string& out) {
   for (size_t i = 0; i < text.size(); ++i) {
-    const int high = text[i] == '%' && i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
-    const int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
+    const int high = text[i] == '%' && i + 2 < text.size() ? base::hex_digit(text[i + 1]) : -1;
+    const int low = high >= 0 ? base::hex_digit(text[i + 2]) : -1;
     const int byte = high * 16 + low;
     if (high < 0 || low < 0 || byte < 0x20 || byte == 0x7f) {
       out += text[i];

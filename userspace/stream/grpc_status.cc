@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "base/hex.h"
+
 namespace millrace::stream {
 namespace {
 
@@ -33,12 +35,6 @@ std::optional<int64_t> from_map(const http::HeaderMap* map) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), status);
   if (error != std::errc() || end != text.data() + text.size()) return kGrpcInvalidCode;
   return status;
-}
-
-int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
 }  // namespace
@@ -83,8 +79,11 @@ std::string grpc_message_decoded(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (size_t i = 0; i < text.size(); ++i) {
-    const bool escape = text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0;
-    out += escape ? static_cast<char>(hex(text[i + 1]) << 4 | hex(text[i + 2])) : text[i];
+    const bool may_be_escape = text[i] == '%' && i + 2 < text.size();
+    const int high = may_be_escape ? base::hex_digit(text[i + 1]) : -1;
+    const int low = may_be_escape ? base::hex_digit(text[i + 2]) : -1;
+    const bool escape = high >= 0 && low >= 0;
+    out += escape ? static_cast<char>(high << 4 | low) : text[i];
     if (escape) i += 2;
   }
   return out;

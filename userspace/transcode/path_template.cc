@@ -2,14 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "base/hex.h"
+
 namespace millrace::transcode {
 namespace {
-
-int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
 
 // RFC 6570 section 1.5.
 bool is_reserved(char c) {
@@ -137,8 +133,11 @@ std::string url_decoded(std::string_view text, UrlUnescape which, bool plus_is_s
       out += ' ';
       continue;
     }
-    if (text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
-      const char c = static_cast<char>(hex(text[i + 1]) << 4 | hex(text[i + 2]));
+    const bool may_be_escape = text[i] == '%' && i + 2 < text.size();
+    const int high = may_be_escape ? base::hex_digit(text[i + 1]) : -1;
+    const int low = may_be_escape ? base::hex_digit(text[i + 2]) : -1;
+    if (high >= 0 && low >= 0) {
+      const char c = static_cast<char>(high << 4 | low);
       const bool keep = which == UrlUnescape::kAllButReserved ? is_reserved(c)
                                                               : which == UrlUnescape::kAllButSlash && c == '/';
       if (!keep) {
