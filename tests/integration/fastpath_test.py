@@ -158,7 +158,7 @@ class FastPathTest(SteeredCase):
         self.assertEqual(outcome.code, 1 if bad else 0, outcome.text)
 
     def test_admin_page_shows_the_short_circuit(self):
-        proxy, _ = self.balanced(f"short_circuit: {{ cgroups: [/{self.name}], listeners: [front] }}")
+        proxy, _ = self.balanced(f"short_circuit: {{ cgroups: [/{self.name}], listeners: [front], policy: FIXED }}")
         short_circuit = json.loads(proxy.admin("/fastpath?format=json")[1])["short_circuit"]
         self.assertTrue(short_circuit["active"], short_circuit)
         self.assertEqual(self.count(proxy, "splice.joined_v4"), int(short_circuit["pieces"]["joined_v4"]))

@@ -311,7 +311,7 @@ class CapturedTest(JoinedCase):
                                            extra=configs.ORIGINAL_DST_FILTER)],
             [configs.original_dst_cluster("original")],
             "capture: { listeners: [front] }\n"
-            f"                short_circuit: {{ cgroups: [/{self.name}], listeners: [front] }}",
+            f"                short_circuit: {{ cgroups: [/{self.name}], listeners: [front], policy: FIXED }}",
             wrapper=self.inside())
         if not proxy.stat(f"fastpath.splice.joined_v{family}"):
             self.skipTest("this kernel fails a probe of joined pairs")

@@ -26,7 +26,7 @@ class HopsCase(ProxyCase):
               typed_config:
                 "@type": type.googleapis.com/millrace.fastpath.v1.FastPath
                 pin_directory: {pins}
-                short_circuit: {{ cgroups: [/], listeners: [{listener}] }}
+                short_circuit: {{ cgroups: [/], listeners: [{listener}], policy: FIXED }}
             """
 
     def begin(self, port, on=True, host="127.0.0.1", hcm="", cluster_extra="", access_log=(), **options):

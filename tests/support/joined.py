@@ -131,8 +131,8 @@ class JoinedCase(SteeredCase):
             text = configs.listener(port, configs.tcp_proxy("up"), address=listen)
             return text.replace("socket_address: {", "socket_address: { ipv4_compat: true,") if both_families else text
 
-        proxy = self.start_with(
-            [front], [cluster], "short_circuit: { cgroups: [/], listeners: [front] }" if on else "", **options)
+        part = "short_circuit: { cgroups: [/], listeners: [front], policy: FIXED }"
+        proxy = self.start_with([front], [cluster], part if on else "", **options)
         if on and not proxy.stat(f"fastpath.splice.joined_v{family}"):
             self.skipTest("this kernel fails a probe of joined pairs")
         return proxy

@@ -44,6 +44,7 @@ Json to_json(const fastpath::SpliceMember& member) {
 // The policy, what it measured, and the rule that follows.
 Json auto_of(const fastpath::ProvenSplice& proven) {
   if (proven.policy == fastpath::SplicePolicy::kAlways) return {{"policy", "ALWAYS"}};
+  const bool fixed = proven.policy == fastpath::SplicePolicy::kFixed;
   Json measured = Json::array();
   for (size_t size = 0; proven.worth.took_us > 0 && size < fastpath::kWorthBytes.size(); ++size) {
     Json row = {{"message_bytes", fastpath::kWorthBytes[size]}};
@@ -54,7 +55,7 @@ Json auto_of(const fastpath::ProvenSplice& proven) {
     }
     measured.push_back(std::move(row));
   }
-  Json out = {{"policy", "AUTO"}, {"hops", proven.rule.hop}, {"joined", proven.rule.joined},
+  Json out = {{"policy", fixed ? "FIXED" : "AUTO"}, {"hops", proven.rule.hop}, {"joined", proven.rule.joined},
               {"turns_min", proven.rule.turns_min}, {"turn_bytes_max", proven.rule.turn_bytes_max},
               {"measured_in_us", proven.worth.took_us}, {"measured", std::move(measured)}};
   if (!proven.worth.why_not.empty()) out["not_measured"] = proven.worth.why_not;

@@ -247,6 +247,7 @@ void Translator::short_circuit(const fastpath_v1::ShortCircuit& from, const Snap
     options.listeners.push_back(listener->name);
   }
   if (from.policy() == fastpath_v1::ShortCircuit::ALWAYS) options.policy = fastpath::SplicePolicy::kAlways;
+  if (from.policy() == fastpath_v1::ShortCircuit::FIXED) options.policy = fastpath::SplicePolicy::kFixed;
   set_if(from.has_unread_bytes_max(), from.unread_bytes_max(), options.unread_bytes_max);
   set_if(from.has_one_way_bytes_max(), from.one_way_bytes_max(), options.one_way_bytes_max);
   to.short_circuit = std::move(options);

@@ -80,7 +80,8 @@ std::string to_text(const SpliceRule& rule, SplicePolicy policy) {
   if (rule.joined) {
     joined = fmt::format("after {} turns of at most {} bytes", rule.turns_min, rule.turn_bytes_max);
   }
-  return fmt::format("rule: auto: hops {}, joined pairs {}\n", rule.hop ? "on" : "off", joined);
+  return fmt::format("rule: {}: hops {}, joined pairs {}\n", policy == SplicePolicy::kFixed ? "fixed" : "auto",
+                     rule.hop ? "on" : "off", joined);
 }
 
 }  // namespace millrace::fastpath

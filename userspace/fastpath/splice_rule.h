@@ -11,6 +11,7 @@ namespace millrace::fastpath {
 enum class SplicePolicy : uint8_t {
   kAuto,    // where it was measured to pay
   kAlways,  // wherever it can be had
+  kFixed,   // as kAuto where nothing was measured: the same decision at every start
 };
 
 enum class SpliceWay : uint8_t { kDirect, kUserspace, kHop, kJoined };

@@ -55,7 +55,7 @@ ProvenSplice start_proven_splice(SpliceOptions options, SplicePolicy policy) {
   std::string off = out.report.what_is_off();
   options.pieces = both(options.pieces, out.report.pieces);
   if (policy == SplicePolicy::kAlways) out.rule = rule_always();
-  else if (options.pieces.any()) leave_off_what_does_not_pay(options.pieces, out, off);
+  else if (policy == SplicePolicy::kAuto && options.pieces.any()) leave_off_what_does_not_pay(options.pieces, out, off);
   out.report.pieces = options.pieces;
   options.rule = out.rule;
   if (!options.pieces.any()) {

@@ -121,6 +121,12 @@ TEST(TranslateFastPath, ShortCircuitHasTheLimitsThatCostNoSpeed) {
   EXPECT_EQ(to.policy, fastpath::SplicePolicy::kAuto);
 }
 
+TEST(TranslateFastPath, ShortCircuitMayDecideWithoutMeasuring) {
+  const Translated t(with({{"short_circuit", "{cgroups: [/a], listeners: [l], policy: FIXED}"}}));
+  ASSERT_TRUE(t.ok()) << t.messages();
+  EXPECT_EQ(t.snapshot().fast_path->short_circuit->policy, fastpath::SplicePolicy::kFixed);
+}
+
 TEST(TranslateFastPath, ShortCircuitsListenersWithATcpProxyOrAConnectionManager) {
   TestConfig config = with({{"short_circuit", "{cgroups: [/a], listeners: [l]}"}});
   EXPECT_TRUE(Translated(config).ok());

@@ -62,6 +62,8 @@ TEST(SpliceRule, SaysWhatItIs) {
   EXPECT_EQ(to_text(rule_of(worth_of(60)), SplicePolicy::kAuto),
             "rule: auto: hops on, joined pairs after 2 turns of at most 1048576 bytes\n");
   EXPECT_EQ(to_text(rule_of(worth_of(150)), SplicePolicy::kAuto), "rule: auto: hops off, joined pairs off\n");
+  EXPECT_EQ(to_text(SpliceRule{}, SplicePolicy::kFixed),
+            "rule: fixed: hops on, joined pairs after 2 turns of at most 1048576 bytes\n");
   EXPECT_EQ(to_text(rule_always(), SplicePolicy::kAlways), "rule: always: every pair and hop that can be had\n");
   SpliceWorth nothing;
   nothing.why_not = "no address";
