@@ -3,6 +3,7 @@
 
 #include <iterator>
 #include <optional>
+#include <vector>
 
 #include "admin/json.h"
 #include "admin/pages.h"
@@ -32,7 +33,7 @@ class ClustersBody : public Body {
         open(text_, cluster, !hosts_->empty(), cluster_ == 0);
       }
       while (host_ < hosts_->size() && text_.size() < kSliceBytes) {
-        write(text_, cluster, (*hosts_)[host_], host_ == 0);
+        write(text_, cluster, *(*hosts_)[host_], host_ == 0);
         ++host_;
       }
       if (host_ < hosts_->size()) break;
@@ -58,7 +59,7 @@ class ClustersBody : public Body {
   uint32_t cluster_ = 0;
   size_t host_ = 0;
   bool begun_ = false;
-  std::optional<upstream::HostsView> hosts_;  // of the cluster whose own lines are written
+  std::optional<std::vector<upstream::HostPtr>> hosts_;  // of the cluster whose own lines are written
   std::string text_;
 };
 
@@ -86,7 +87,7 @@ class ClustersText final : public ClustersBody {
   }
 
   void write(std::string& out, const Cluster& cluster, const Host& host, bool) override {
-    const Cluster::HostTotals totals = cluster.totals(host);
+    const Cluster::HostTotals totals = Cluster::totals(host);
     const std::string at = fmt::format("{}::{}::", cluster.name(), host.address().to_string());
     const auto line = [&out, &at](std::string_view name, const auto& value) {
       fmt::format_to(std::back_inserter(out), "{}{}::{}\n", at, name, value);
@@ -138,10 +139,10 @@ class ClustersJson final : public ClustersBody {
   void close(std::string& out, bool has_hosts) override { out += has_hosts ? "]}" : "}"; }
 
   // As protobuf writes JSON: no zeros, no empty strings, 64-bit numbers as strings.
-  void write(std::string& out, const Cluster& cluster, const Host& host, bool first) override {
+  void write(std::string& out, const Cluster&, const Host& host, bool first) override {
     const auto to = std::back_inserter(out);
     fmt::format_to(to, R"({}{{"address":{},"stats":[)", first ? "\n" : ",\n", address_json(host.address()));
-    const Cluster::HostTotals totals = cluster.totals(host);
+    const Cluster::HostTotals totals = Cluster::totals(host);
     std::string_view comma;
     const auto metric = [&](std::string_view name, uint64_t value, bool gauge) {
       const std::string number = value == 0 ? "" : fmt::format(R"("value":"{}",)", value);

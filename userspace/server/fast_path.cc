@@ -217,13 +217,13 @@ void FastPath::give_up(std::string why) {
 void FastPath::sync() {
   if (steering_->pins().wanted()) return give_up("another daemon has taken over");
   for (Service& service : services_) {
-    if (service.epoch != service.cluster->health_epoch()) write(service);
+    if (service.version != service.cluster->host_set().version()) write(service);
   }
   sync_timer_.arm(kSyncInterval);
 }
 
 void FastPath::write(Service& service) {
-  service.epoch = service.cluster->health_epoch();  // before the hosts are read: a change meanwhile is seen next time
+  service.version = service.cluster->host_set().version();  // before the hosts are read: a change meanwhile is seen next time
   const auto endpoints = endpoints_of(*service.cluster, service.address.family());
   Result<void> written = steering_->services()->update(service.address, service.protocol, endpoints);
   if (!written.ok() && !service.failed) {

@@ -63,7 +63,7 @@ class FastPath {
     net::Address address;
     uint8_t protocol = 0;
     const upstream::Cluster* cluster = nullptr;
-    std::optional<uint32_t> epoch;  // of the cluster's health when it was written
+    std::optional<uint64_t> version;  // of the cluster's hosts when it was written
     bool failed = false;            // the last write was refused, and said so
   };
   base::Result<void> begin(const std::vector<std::unique_ptr<SharedListener>>& listeners,

@@ -1,7 +1,10 @@
 #include "upstream/cluster.h"
 
+#include <algorithm>
 #include <bit>
 #include <functional>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "stats/names.h"
 #include "stats/schema_cluster.h"
@@ -67,39 +70,63 @@ Cluster::Cluster(ClusterOptions options, stats::Store& store)
       http2_stats_(options_.http.protocol == HttpProtocol::kHttp1
                        ? nullptr
                        : store.add_block(stats::http2_codec::kSchema, stats::cluster_name(stat_name(), "http2"))),
+      workers_(static_cast<uint16_t>(store.shard_count() - stats::worker_shard(0))),
       resources_{Resources(options_.circuit_breakers.thresholds[0]),
                  Resources(options_.circuit_breakers.thresholds[1])} {
-  add_hosts(std::exchange(options_.endpoints, {}));
+  list_hosts(std::exchange(options_.endpoints, {}));
   if (options_.type == DiscoveryType::kOriginalDst) {
-    const auto workers = static_cast<uint16_t>(store.shard_count() - stats::worker_shard(0));
-    original_dst_hosts_ = std::make_unique<OriginalDstHosts>(*this, kNoLocality, workers);
+    original_dst_hosts_ = std::make_unique<OriginalDstHosts>(*this, kNoLocality);
   }
 }
 
 Cluster::~Cluster() {
-  for (CounterBlock* block = counters_.load(); block != nullptr;) delete std::exchange(block, block->next);
+  original_dst_hosts_.reset();
+  host_set_.clear();
 }
 
-void Cluster::add_hosts(std::vector<LocalityEndpoints> localities) {
-  uint32_t priorities = 1;
-  size_t count = 0;
-  for (const LocalityEndpoints& l : localities) {
-    priorities = std::max(priorities, l.priority + 1);
-    count += l.endpoints.size();
-  }
-  hosts_.reserve(count);
-  priority_ends_.reserve(priorities);
-  for (uint32_t priority = 0; priority < priorities; ++priority) {
-    for (LocalityEndpoints& l : localities) {
-      if (l.priority != priority) continue;
-      const Locality& locality = intern(std::move(l.locality));
-      for (EndpointOptions& endpoint : l.endpoints) {
-        const uint32_t index = static_cast<uint32_t>(hosts_.size());
-        hosts_.push_back(std::make_unique<Host>(*this, std::move(endpoint), locality, priority, index));
-      }
+// In the order of their priorities.
+void Cluster::list_hosts(std::vector<LocalityEndpoints> localities) {
+  std::stable_sort(localities.begin(), localities.end(),
+                   [](const auto& a, const auto& b) { return a.priority < b.priority; });
+  std::vector<HostPtr> listed;
+  for (LocalityEndpoints& l : localities) {
+    const Locality& locality = intern(std::move(l.locality));
+    for (EndpointOptions& endpoint : l.endpoints) {
+      listed.push_back(std::make_shared<Host>(*this, std::move(endpoint), locality, l.priority));
     }
-    priority_ends_.push_back(static_cast<uint32_t>(hosts_.size()));
   }
+  host_set_.change(listed, {});
+}
+
+HostsUpdate Cluster::update_hosts(std::vector<LocalityEndpoints> endpoints) {
+  MILLRACE_DCHECK(!hosts_stay());
+  HostsUpdate update;
+  std::unordered_map<net::Address, HostPtr, net::AddressHash> old;
+  std::unordered_set<net::Address, net::AddressHash> seen;
+  old.reserve(hosts().size());
+  for (const HostPtr& host : hosts()) old.emplace(host->address(), host);
+  for (LocalityEndpoints& l : endpoints) {
+    const Locality& locality = intern(std::move(l.locality));
+    for (EndpointOptions& endpoint : l.endpoints) {
+      if (!seen.insert(endpoint.address).second) continue;
+      const auto found = old.find(endpoint.address);
+      if (found == old.end() || !found->second->is(endpoint)) {
+        update.added.push_back(std::make_shared<Host>(*this, std::move(endpoint), locality, l.priority));
+        continue;
+      }
+      if (found->second->update(endpoint, locality, l.priority)) {
+        host_set_.changed(*found->second);
+        ++update.changed;
+      }
+      old.erase(found);
+    }
+  }
+  for (auto& [address, host] : old) update.removed.push_back(std::move(host));
+  if (!update.added.empty() || !update.removed.empty()) {
+    host_set_.change(update.added, update.removed);
+    stats_->main_shard().inc(stat::kMembershipChange);
+  }
+  return update;
 }
 
 const Locality& Cluster::intern(Locality locality) {
@@ -110,54 +137,34 @@ const Locality& Cluster::intern(Locality locality) {
   return *localities_.emplace_back(std::make_unique<const Locality>(std::move(locality)));
 }
 
-HostSpan Cluster::hosts_of(size_t priority) const {
-  const uint32_t begin = priority == 0 ? 0 : priority_ends_[priority - 1];
-  return HostSpan(hosts_).subspan(begin, priority_ends_[priority] - begin);
+std::vector<HostPtr> Cluster::all_hosts() const {
+  if (original_dst_hosts_ != nullptr) return original_dst_hosts_->hosts();
+  return {hosts().begin(), hosts().end()};
 }
 
-HostsView Cluster::all_hosts() const {
-  if (original_dst_hosts_ == nullptr) return {hosts(), {}};
-  return {hosts(), original_dst_hosts_->hosts()};
-}
-
-std::span<HostCounters> Cluster::host_counters(uint16_t worker) {
-  CounterBlock* head = counters_.load(std::memory_order_acquire);
-  for (CounterBlock* block = head; block != nullptr; block = block->next) {
-    if (block->worker == worker) return block->counters;
-  }
-  auto* block = new CounterBlock{head, worker, std::vector<HostCounters>(hosts_.size())};
-  while (!counters_.compare_exchange_weak(block->next, block, std::memory_order_acq_rel)) {
-  }
-  return block->counters;
-}
-
-Cluster::HostTotals Cluster::totals(const Host& host) const {
+Cluster::HostTotals Cluster::totals(const Host& host) {
   HostTotals sum;
-  const auto add = [&sum](const HostCounters& c) {
+  for (const HostCounters& c : host.all_counters()) {
     sum.cx_total += c.cx_total.value();
     sum.cx_connect_fail += c.cx_connect_fail.value();
     sum.rq_total += c.rq_total.value();
     sum.rq_success += c.rq_success.value();
     sum.rq_error += c.rq_error.value();
     sum.rq_timeout += c.rq_timeout.value();
-  };
-  for (const HostCounters& own : host.own_counters()) add(own);
-  if (!host.listed()) return sum;
-  const CounterBlock* block = counters_.load(std::memory_order_acquire);
-  for (; block != nullptr; block = block->next) add(block->counters[host.index()]);
+  }
   return sum;
 }
 
 void Cluster::publish_gauges() {
   stats::StatShard shard = stats_->main_shard();
   int64_t healthy = 0, degraded = 0, excluded = 0, weight_max = 0;
-  const HostsView hosts = all_hosts();
-  for (size_t i = 0; i < hosts.size(); ++i) {
-    const Health health = hosts[i].health();
+  const std::vector<HostPtr> hosts = all_hosts();
+  for (const HostPtr& host : hosts) {
+    const Health health = host->health();
     healthy += health == Health::kHealthy;
     degraded += health == Health::kDegraded;
-    excluded += hosts[i].excluded();
-    weight_max = std::max<int64_t>(weight_max, hosts[i].weight());
+    excluded += host->excluded();
+    weight_max = std::max<int64_t>(weight_max, host->weight());
   }
   shard.gauge_set(stat::kMembershipTotal, static_cast<int64_t>(hosts.size()));
   shard.gauge_set(stat::kMembershipHealthy, healthy);
@@ -170,12 +177,11 @@ void Cluster::publish_gauges() {
 
 size_t Cluster::memory_bytes() const {
   size_t bytes = sizeof(Cluster) + heap_bytes(options_.name) + heap_bytes(options_.alt_stat_name) +
-                 localities_.capacity() * sizeof(localities_[0]) + hosts_.capacity() * sizeof(HostPtr) +
-                 priority_ends_.capacity() * sizeof(uint32_t);
+                 localities_.capacity() * sizeof(localities_[0]) + host_set_.memory_bytes();
   for (const auto& l : localities_) {
     bytes += sizeof(Locality) + heap_bytes(l->region) + heap_bytes(l->zone) + heap_bytes(l->sub_zone);
   }
-  for (const HostPtr& host : hosts_) {
+  for (const HostPtr& host : hosts()) {
     bytes += sizeof(Host) + heap_bytes(host->address().path()) + heap_bytes(host->hostname());
   }
   return bytes;

@@ -1,10 +1,10 @@
 // Earliest deadline first: picks items in proportion to their weights, evenly interleaved. An item of weight w is due
-// every 1/w units of virtual time. Each starts at a random phase of its period, so that many workers, or many rebuilds
-// after health changes, do not all begin with the same host. One worker; a pick is one sift down a binary heap.
+// every 1/w units of virtual time. Each starts at a random phase of its period, so that many workers do not all begin
+// with the same host. Items come at any time, at the cost of a push; one that has gone is dropped when it is due, so its
+// owner tells them apart by a stamp of its own. One worker; a pick is one sift down a binary heap.
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "base/assert.h"
@@ -14,33 +14,46 @@ namespace millrace::upstream {
 
 class Edf {
  public:
-  bool empty() const { return heap_.empty(); }
+  struct Item {
+    uint32_t id;
+    uint32_t stamp;
+  };
 
-  void reset(std::span<const double> weights, base::Prng& prng) {
-    heap_.clear();
-    heap_.reserve(weights.size());
+  size_t size() const { return heap_.size(); }  // with those that have gone
+  void clear() { heap_.clear(); }
+
+  void add(Item item, double weight, base::Prng& prng) {
     constexpr double kUnit = 1.0 / 9007199254740992.0;  // 2^-53
-    for (uint32_t i = 0; i < weights.size(); ++i) {
-      const double phase = static_cast<double>((prng.next() >> 11) + 1) * kUnit;
-      heap_.push_back({phase / weights[i], i});
-    }
-    std::make_heap(heap_.begin(), heap_.end(), later);
+    const double phase = static_cast<double>((prng.next() >> 11) + 1) * kUnit;
+    heap_.push_back({now_ + phase / weight, item});
+    std::push_heap(heap_.begin(), heap_.end(), later);
   }
 
-  // The item that is due, which comes back after 1/weight(item).
+  // The id of the item that is due, which comes back after 1/weight(item). A weight of 0 or less: the item has gone.
+  // At least one has not.
   template <class Weight>
   uint32_t pick(Weight&& weight) {
-    MILLRACE_DCHECK(!heap_.empty());
-    const uint32_t item = heap_[0].item;
-    heap_[0].deadline += 1.0 / weight(item);
-    sift_down();
-    return item;
+    while (true) {
+      MILLRACE_DCHECK(!heap_.empty());
+      const Item item = heap_[0].item;
+      const double now = weight(item);
+      if (now <= 0) {
+        heap_[0] = heap_.back();
+        heap_.pop_back();
+        if (!heap_.empty()) sift_down();
+        continue;
+      }
+      now_ = heap_[0].deadline;
+      heap_[0].deadline += 1.0 / now;
+      sift_down();
+      return item.id;
+    }
   }
 
  private:
   struct Entry {
     double deadline;
-    uint32_t item;
+    Item item;
   };
   static bool later(const Entry& a, const Entry& b) { return a.deadline > b.deadline; }
   void sift_down() {
@@ -57,6 +70,7 @@ class Edf {
   }
 
   std::vector<Entry> heap_;
+  double now_ = 0;
 };
 
 }  // namespace millrace::upstream

@@ -8,6 +8,9 @@ namespace {
 constexpr uint32_t bits(HealthFlag flag) { return static_cast<uint32_t>(flag); }
 constexpr uint32_t kUnhealthyFlags =
     bits(HealthFlag::kFailedActiveHc) | bits(HealthFlag::kFailedOutlierCheck) | bits(HealthFlag::kFailedEdsHealth);
+// What discovery says, as opposed to what was found out here.
+constexpr uint32_t kDiscoveryFlags =
+    bits(HealthFlag::kFailedEdsHealth) | bits(HealthFlag::kDegradedEdsHealth) | bits(HealthFlag::kEdsStatusDraining);
 constexpr uint32_t kDegradedFlags = bits(HealthFlag::kDegradedActiveHc) | bits(HealthFlag::kDegradedEdsHealth);
 
 uint32_t flags_of(HealthStatus status) {
@@ -24,29 +27,55 @@ uint32_t flags_of(HealthStatus status) {
 
 }  // namespace
 
-Host::Host(Cluster& cluster, EndpointOptions endpoint, const Locality& locality, uint32_t priority, uint32_t index)
+Host::Host(Cluster& cluster, EndpointOptions endpoint, const Locality& locality, uint32_t priority, bool listed)
     : cluster_(cluster),
-      locality_(locality),
       address_(std::move(endpoint.address)),
       hostname_(std::move(endpoint.hostname)),
       transport_(endpoint.transport ? std::move(*endpoint.transport) : cluster.options().transport),
+      locality_(&locality),
       weight_(std::max(endpoint.weight, 1u)),
       priority_(priority),
-      index_(index),
+      index_(cluster.host_set().take_index()),
+      listed_(listed),
       canary_(endpoint.canary),
       health_flags_(flags_of(endpoint.health_status)) {}
 
-Host::Host(Cluster& cluster, const net::Address& address, const Locality& locality, uint16_t workers)
-    : cluster_(cluster),
-      locality_(locality),
-      address_(address),
-      transport_(cluster.options().transport),
-      weight_(1),
-      priority_(0),
-      index_(kUnlisted),
-      canary_(false),
-      own_counters_size_(workers),
-      own_counters_(std::make_unique<HostCounters[]>(workers)) {}
+Host::~Host() {
+  delete[] counters_.load(std::memory_order_relaxed);
+  cluster_.host_set().give_index_back(index_);
+}
+
+std::shared_ptr<Host> Host::hold() { return cluster_.hosts_stay() ? nullptr : shared_from_this(); }
+
+HostCounters* Host::make_counters() {
+  auto* made = new HostCounters[cluster_.workers()];
+  HostCounters* there = nullptr;
+  if (counters_.compare_exchange_strong(there, made, std::memory_order_acq_rel)) return made;
+  delete[] made;
+  return there;
+}
+
+std::span<const HostCounters> Host::all_counters() const {
+  const HostCounters* all = counters_.load(std::memory_order_acquire);
+  return {all, all == nullptr ? 0u : cluster_.workers()};
+}
+
+bool Host::is(const EndpointOptions& endpoint) const {
+  const auto& transport = endpoint.transport ? *endpoint.transport : cluster_.options().transport;
+  return hostname_ == endpoint.hostname && canary_ == endpoint.canary && transport_ == transport;
+}
+
+bool Host::update(const EndpointOptions& endpoint, const Locality& locality, uint32_t priority) {
+  const uint32_t weight = std::max(endpoint.weight, 1u);
+  bool changed = weight_.exchange(weight, std::memory_order_relaxed) != weight;
+  changed |= priority_.exchange(priority, std::memory_order_relaxed) != priority;
+  changed |= locality_.exchange(&locality, std::memory_order_relaxed) != &locality;
+  const uint32_t wanted = flags_of(endpoint.health_status);
+  const uint32_t gone = kDiscoveryFlags & ~wanted;
+  changed |= (health_flags_.fetch_or(wanted, std::memory_order_relaxed) & wanted) != wanted;
+  changed |= (health_flags_.fetch_and(~gone, std::memory_order_relaxed) & gone) != 0;
+  return changed;
+}
 
 Health Host::health() const {
   const uint32_t flags = health_flags();
@@ -56,12 +85,12 @@ Health Host::health() const {
 
 void Host::set(HealthFlag flag) {
   const uint32_t before = health_flags_.fetch_or(bits(flag), std::memory_order_relaxed);
-  if ((before & bits(flag)) == 0) cluster_.health_changed();
+  if ((before & bits(flag)) == 0) cluster_.host_set().changed(*this);
 }
 
 void Host::clear(HealthFlag flag) {
   const uint32_t before = health_flags_.fetch_and(~bits(flag), std::memory_order_relaxed);
-  if ((before & bits(flag)) != 0) cluster_.health_changed();
+  if ((before & bits(flag)) != 0) cluster_.host_set().changed(*this);
 }
 
 std::string Host::health_flags_string() const {

@@ -1,8 +1,8 @@
-// One endpoint of a cluster. Address, weight and place are fixed; health flags and load are relaxed atomics that
-// every worker reads and the pools write. Request counters are kept per worker (HostCounters), so that a request costs
-// no shared write beyond the gauges least_request needs. A configured host is owned by its Cluster and lives as long;
-// one that came into being by use (ORIGINAL_DST) is shared by the workers that use it, goes with the last of them, and
-// must be held (hold()) by who needs it beyond the call.
+// One endpoint of a cluster. Address, name and transport are fixed; weight, place, health flags and load are relaxed
+// atomics that every worker reads. Request counters are kept per worker (HostCounters), so that a request costs no
+// shared write beyond the gauges least_request needs. The hosts of a STATIC cluster live as long as it does. Others
+// come and go, by discovery or by use (ORIGINAL_DST): shared by the HostSet and the workers that know them, gone with
+// the last of these, and to be held (hold()) by who needs one beyond the call that gave it.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -40,8 +40,8 @@ enum class HealthFlag : uint32_t {
 enum class Health : uint8_t { kUnhealthy, kDegraded, kHealthy };
 
 // Counters of one host on one worker: that worker alone writes (a plain load and store), anyone may read. Seen in
-// /clusters, summed over the workers.
-struct HostCounters {
+// /clusters, summed over the workers. A cache line each, so that workers do not share any.
+struct alignas(64) HostCounters {
   class Counter {
    public:
     void add(uint64_t n = 1) { value_.store(value() + n, std::memory_order_relaxed); }
@@ -55,9 +55,9 @@ struct HostCounters {
 
 class Host : public std::enable_shared_from_this<Host> {
  public:
-  Host(Cluster& cluster, EndpointOptions endpoint, const Locality& locality, uint32_t priority, uint32_t index);
-  // One that came into being by use.
-  Host(Cluster& cluster, const net::Address& address, const Locality& locality, uint16_t workers);
+  // listed: to be found in the cluster's HostSet; else it came into being by use.
+  Host(Cluster& cluster, EndpointOptions endpoint, const Locality& locality, uint32_t priority, bool listed = true);
+  ~Host();
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
@@ -65,14 +65,14 @@ class Host : public std::enable_shared_from_this<Host> {
   const net::Address& address() const { return address_; }
   std::string_view hostname() const { return hostname_; }
   const net::TransportFactory* transport() const { return transport_.get(); }  // null: plain
-  uint32_t weight() const { return weight_; }
-  const Locality& locality() const { return locality_; }
-  uint32_t priority() const { return priority_; }
-  // Whether it was configured: in Cluster::hosts(), at index().
-  bool listed() const { return index_ != kUnlisted; }
+  uint32_t weight() const { return weight_.load(std::memory_order_relaxed); }
+  const Locality& locality() const { return *locality_.load(std::memory_order_relaxed); }
+  uint32_t priority() const { return priority_.load(std::memory_order_relaxed); }
+  bool listed() const { return listed_; }
+  // A small number that no other living host of the cluster has: what workers find by it, they find without search.
   uint32_t index() const { return index_; }
-  // Keeps a host alive that is not listed; null for the others, which need no keeping.
-  std::shared_ptr<Host> hold() { return weak_from_this().lock(); }
+  // Keeps a host alive; null for those of a STATIC cluster, which need no keeping.
+  std::shared_ptr<Host> hold();
   bool canary() const { return canary_; }
 
   uint32_t health_flags() const { return health_flags_.load(std::memory_order_relaxed); }
@@ -83,6 +83,10 @@ class Host : public std::enable_shared_from_this<Host> {
   // Any thread; workers rebuild their view of the cluster at the next choice.
   void set(HealthFlag flag);
   void clear(HealthFlag flag);
+  // Whether an endpoint at its address is this host: what cannot change is the same.
+  bool is(const EndpointOptions& endpoint) const;
+  // Main thread, for the HostSet: what a new list of endpoints says of a host that stays. Whether anything changed.
+  bool update(const EndpointOptions& endpoint, const Locality& locality, uint32_t priority);
   // "healthy", or "/failed_active_hc/pending_active_hc": the form of the admin page.
   std::string health_flags_string() const;
 
@@ -94,23 +98,29 @@ class Host : public std::enable_shared_from_this<Host> {
   uint32_t rq_active() const { return rq_active_.load(std::memory_order_relaxed); }
   uint32_t load() const { return rq_active() + rq_pending_.load(std::memory_order_relaxed); }
 
-  // Counters by worker of a host that is not listed; empty for the others, whose counters the Cluster has.
-  std::span<HostCounters> own_counters() const { return {own_counters_.get(), own_counters_size_}; }
+  // Of a worker; made for all workers when one first asks.
+  HostCounters& counters(uint16_t worker) {
+    HostCounters* all = counters_.load(std::memory_order_acquire);
+    return (all != nullptr ? all : make_counters())[worker];
+  }
+  // Of all workers; none before the first use. Any thread.
+  std::span<const HostCounters> all_counters() const;
 
  private:
-  static constexpr uint32_t kUnlisted = UINT32_MAX;
+  HostCounters* make_counters();
+
   Cluster& cluster_;
-  const Locality& locality_;
   const net::Address address_;
   const std::string hostname_;
   const std::shared_ptr<const net::TransportFactory> transport_;
-  const uint32_t weight_;
-  const uint32_t priority_;
+  std::atomic<const Locality*> locality_;  // the cluster's, which keeps it
+  std::atomic<uint32_t> weight_;
+  std::atomic<uint32_t> priority_;
   const uint32_t index_;
+  const bool listed_;
   const bool canary_;
-  const uint16_t own_counters_size_ = 0;
   std::atomic<uint32_t> health_flags_{0};
-  const std::unique_ptr<HostCounters[]> own_counters_;
+  std::atomic<HostCounters*> counters_{nullptr};
   // Written per request by every worker that uses the host: kept off the lines above, which are only read.
   alignas(64) std::atomic<uint32_t> rq_active_{0};
   std::atomic<uint32_t> rq_pending_{0};

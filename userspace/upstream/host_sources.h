@@ -1,6 +1,6 @@
-// The groups of hosts that a cluster's load goes to, and how much of it each gets: what balancers on workers and
-// connect-time services in the kernel both start from. Healthy hosts of every priority first, degraded ones after them;
-// a priority in panic is one group of all its hosts. See priority_load.h.
+// The groups of hosts that a cluster's load goes to, and how much of it each gets, for who starts from all hosts: the
+// connect-time services in the kernel. Balancers on workers keep the same groups in step (load_balancer.h). See
+// priority_load.h for who gets what.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -15,7 +15,7 @@ struct HostSource {
   std::vector<Host*> hosts;  // none: that share of the load finds nobody
 };
 
-// Those with a share of the load. Any thread; reads the health flags as they are.
+// Those with a share of the load. Main thread; reads the health flags as they are.
 std::vector<HostSource> host_sources(const Cluster& cluster);
 
 }  // namespace millrace::upstream

@@ -10,7 +10,7 @@ namespace millrace::upstream {
 namespace stat = stats::cluster;
 
 HttpPool::HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, HttpProtocol protocol)
-    : cluster_(cluster), host_(host), resources_(cluster.cluster().resources(priority)), priority_(priority),
+    : cluster_(cluster), host_(host), host_hold_(host.hold()), resources_(cluster.cluster().resources(priority)), priority_(priority),
       protocol_(protocol) {}
 
 HttpPool::~HttpPool() {

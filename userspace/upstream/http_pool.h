@@ -67,6 +67,7 @@ class HttpPool {
 
   ThreadLocalCluster& cluster_;
   Host& host_;
+  const std::shared_ptr<Host> host_hold_;
   Resources& resources_;
   const ResourcePriority priority_;
   const HttpProtocol protocol_;

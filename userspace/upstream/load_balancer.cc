@@ -1,19 +1,12 @@
 #include "upstream/load_balancer.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 
-#include "upstream/host_sources.h"
+#include "upstream/priority_load.h"
 
 namespace millrace::upstream {
 namespace {
-
-double least_request_weight(const Host& host, double bias) {
-  if (bias == 0.0) return host.weight();
-  const double load = static_cast<double>(host.load()) + 1.0;
-  return host.weight() / (bias == 1.0 ? load : std::pow(load, bias));
-}
 
 bool rejected(const Host& host, const LbContext& context) {
   if (context.omit_canary_hosts && host.canary()) return true;
@@ -25,122 +18,116 @@ bool rejected(const Host& host, const LbContext& context) {
 
 LoadBalancer::LoadBalancer(const Cluster& cluster, uint16_t worker, base::Prng& prng)
     : cluster_(cluster), prng_(prng), worker_(worker) {
-  rebuild();
+  level(0);
+  share();
+  refresh();
 }
 
-void LoadBalancer::rebuild() {
-  epoch_ = cluster_.health_epoch();
+LoadBalancer::Level& LoadBalancer::level(uint32_t priority) {
+  // Workers start at different hosts; which one worker 0 starts at differs from cluster to cluster.
+  const size_t start = std::hash<std::string_view>{}(cluster_.name()) + worker_;
+  const HostGroup group(cluster_.options(), prng_, start);
+  while (levels_.size() <= priority) levels_.push_back({group, group, group});
+  return levels_[priority];
+}
+
+void LoadBalancer::refresh() {
+  if (!stale()) return;
+  HostSet::Changes news = cluster_.host_set().since(version_);
+  version_ = news.version;
+  if (news.from_scratch) {
+    std::vector<bool> listed(placed_.size());
+    for (const HostSet::Change& change : news.changes) {
+      if (change.index < listed.size()) listed[change.index] = true;
+    }
+    for (uint32_t i = 0; i < listed.size(); ++i) {
+      if (!listed[i]) place(i, nullptr);
+    }
+  }
+  for (HostSet::Change& change : news.changes) place(change.index, std::move(change.host));
+  share();
+}
+
+void LoadBalancer::place(uint32_t index, HostPtr host) {
+  if (index >= placed_.size()) placed_.resize(index + 1);
+  Placed& old = placed_[index];
+  Placed now;
+  if (host != nullptr) {
+    // One reading decides: what changes meanwhile is told once more.
+    now = {host, host->weight(), host->priority(), host->health(), host->excluded()};
+  }
+  const bool stays = old.host == now.host && old.priority == now.priority && old.health == now.health &&
+                     old.excluded == now.excluded;
+  if (stays && old.weight == now.weight) return;
+  if (stays) {
+    Level& there = level(now.priority);
+    there.all.reweigh(*now.host, now.weight);
+    if (now.health == Health::kHealthy) there.healthy.reweigh(*now.host, now.weight);
+    if (now.health == Health::kDegraded) there.degraded.reweigh(*now.host, now.weight);
+  } else {
+    if (old.host != nullptr) leave(old);
+    if (now.host != nullptr) enter(now);
+  }
+  if (old.host != nullptr && old.host != now.host) removed_.push_back(std::move(old.host));
+  old = std::move(now);
+}
+
+void LoadBalancer::enter(const Placed& placed) {
+  Level& there = level(placed.priority);
+  there.all.add(*placed.host, placed.weight);
+  if (placed.health == Health::kHealthy) there.healthy.add(*placed.host, placed.weight);
+  if (placed.health == Health::kDegraded) there.degraded.add(*placed.host, placed.weight);
+  there.excluded += placed.excluded;
+}
+
+void LoadBalancer::leave(const Placed& placed) {
+  Level& there = level(placed.priority);
+  there.all.remove(*placed.host);
+  if (placed.health == Health::kHealthy) there.healthy.remove(*placed.host);
+  if (placed.health == Health::kDegraded) there.degraded.remove(*placed.host);
+  there.excluded -= placed.excluded;
+}
+
+void LoadBalancer::share() {
+  std::vector<PriorityHealth> levels;
+  for (const Level& level : levels_) {
+    levels.push_back({static_cast<uint32_t>(level.all.size()), static_cast<uint32_t>(level.healthy.size()),
+                      static_cast<uint32_t>(level.degraded.size()), level.excluded});
+  }
   sources_.clear();
-  for (HostSource& source : host_sources(cluster_)) add_source(source.percent, source.panic, std::move(source.hosts));
-}
-
-void LoadBalancer::add_source(uint32_t percent, bool panic, std::vector<Host*> hosts) {
-  Source& source = sources_.emplace_back();
-  source.percent_end = percent + (sources_.size() > 1 ? sources_[sources_.size() - 2].percent_end : 0);
-  source.panic = panic;
-  source.hosts = std::move(hosts);
-  if (source.hosts.empty()) return;
-  const uint32_t n = static_cast<uint32_t>(source.hosts.size());
-  const auto differs = [&](const Host* host) { return host->weight() != source.hosts[0]->weight(); };
-  source.weighted = std::any_of(source.hosts.begin(), source.hosts.end(), differs);
-  if (!source.weighted) {
-    // Workers start at different hosts; which one worker 0 starts at differs from cluster to cluster.
-    source.next = static_cast<uint32_t>((std::hash<std::string_view>{}(cluster_.name()) + worker_) % n);
-    return;
+  for (const LoadShare& share : load_shares(levels, cluster_.options().common_lb)) {
+    Level& from = levels_[share.priority];
+    HostGroup* hosts = nullptr;
+    switch (share.hosts) {
+      case LoadShare::Hosts::kHealthy: hosts = &from.healthy; break;
+      case LoadShare::Hosts::kDegraded: hosts = &from.degraded; break;
+      case LoadShare::Hosts::kAll: hosts = &from.all; break;
+      case LoadShare::Hosts::kNone: break;
+    }
+    const uint32_t before = sources_.empty() ? 0 : sources_.back().percent_end;
+    sources_.push_back({hosts, before + share.percent, share.panic});
   }
-  if (cluster_.options().lb_policy == LbPolicy::kRandom) {
-    uint64_t sum = 0;
-    for (const Host* host : source.hosts) source.cumulative.push_back(sum += host->weight());
-    return;
-  }
-  std::vector<double> weights;
-  for (const Host* host : source.hosts) weights.push_back(host->weight());
-  source.edf.reset(weights, prng_);
 }
 
 Host* LoadBalancer::choose(const LbContext& context, bool* panic) {
-  if (epoch_ != cluster_.health_epoch()) rebuild();
+  refresh();
   Host* host = nullptr;
   for (uint32_t attempt = 0; attempt <= context.host_selection_attempts; ++attempt) {
-    Source* source = choose_source();
-    if (panic != nullptr) *panic = source->panic;
-    host = choose_from(*source);
+    const Source& source = choose_source();
+    if (panic != nullptr) *panic = source.panic;
+    host = source.hosts == nullptr ? nullptr : source.hosts->choose();
     if (host == nullptr || !rejected(*host, context)) return host;
   }
   return host;
 }
 
-LoadBalancer::Source* LoadBalancer::choose_source() {
-  if (sources_.size() == 1) return &sources_[0];
+LoadBalancer::Source& LoadBalancer::choose_source() {
+  if (sources_.size() == 1) return sources_[0];
   const uint64_t draw = prng_.below(100);
   for (Source& source : sources_) {
-    if (draw < source.percent_end) return &source;
+    if (draw < source.percent_end) return source;
   }
-  return &sources_.back();
-}
-
-Host* LoadBalancer::choose_from(Source& source) {
-  if (source.hosts.empty()) return nullptr;
-  if (source.hosts.size() == 1) return source.hosts[0];
-  switch (cluster_.options().lb_policy) {
-    case LbPolicy::kRoundRobin: return round_robin(source);
-    case LbPolicy::kLeastRequest: return least_request(source);
-    case LbPolicy::kRandom: return random(source);
-    case LbPolicy::kClusterProvided: break;  // ThreadLocalCluster asks the OriginalDstBalancer instead
-  }
-  return nullptr;
-}
-
-Host* LoadBalancer::round_robin(Source& source) {
-  if (source.weighted) {
-    return source.hosts[source.edf.pick([&](uint32_t i) { return static_cast<double>(source.hosts[i]->weight()); })];
-  }
-  Host* host = source.hosts[source.next];
-  if (++source.next == source.hosts.size()) source.next = 0;
-  return host;
-}
-
-Host* LoadBalancer::least_request(Source& source) {
-  const LeastRequestOptions& options = cluster_.options().least_request;
-  const std::vector<Host*>& hosts = source.hosts;
-  if (source.weighted) {
-    const double bias = options.active_request_bias;
-    return hosts[source.edf.pick([&](uint32_t i) { return least_request_weight(*hosts[i], bias); })];
-  }
-  if (options.full_scan || options.choice_count >= hosts.size()) {
-    Host* best = nullptr;
-    uint32_t best_load = UINT32_MAX;
-    uint32_t ties = 0;  // each of n equal ones is taken with 1/n
-    for (Host* host : hosts) {
-      const uint32_t load = host->load();
-      if (load < best_load) {
-        best = host;
-        best_load = load;
-        ties = 1;
-      } else if (load == best_load && prng_.below(++ties) == 0) {
-        best = host;
-      }
-    }
-    return best;
-  }
-  const size_t first = prng_.below(hosts.size());
-  Host* best = hosts[first];
-  uint32_t best_load = best->load();
-  for (uint32_t k = 1; k < options.choice_count; ++k) {
-    // Never the first one again: comparing a host with itself is no choice.
-    size_t i = prng_.below(hosts.size() - 1);
-    if (i >= first) ++i;
-    const uint32_t load = hosts[i]->load();
-    if (load < best_load) { best = hosts[i]; best_load = load; }
-  }
-  return best;
-}
-
-Host* LoadBalancer::random(Source& source) {
-  if (!source.weighted) return source.hosts[prng_.below(source.hosts.size())];
-  const uint64_t draw = prng_.below(source.cumulative.back());
-  const auto at = std::upper_bound(source.cumulative.begin(), source.cumulative.end(), draw);
-  return source.hosts[static_cast<size_t>(at - source.cumulative.begin())];
+  return sources_.back();
 }
 
 }  // namespace millrace::upstream

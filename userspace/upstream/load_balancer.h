@@ -1,6 +1,7 @@
 // Chooses a host of a cluster: first a priority level and a source of hosts in it (healthy, degraded, or all of them in
-// panic), then a host by the cluster's policy. One per cluster and worker, no io; rebuilt when a health flag changed,
-// which costs a choice one load to notice. A choice allocates nothing: O(1) with equal weights, O(log hosts) else.
+// panic), then a host by the cluster's policy. One per cluster and worker, no io. It follows the HostSet: a choice
+// notices changes by one load and takes them in, each in O(log hosts). A choice allocates nothing: O(1) with equal
+// weights, O(log hosts) else.
 //
 // round_robin: in turn; each worker starts elsewhere. With weights: earliest deadline first.
 // least_request: the less loaded of `choice_count` random hosts (two distinct ones by default), or of all hosts. With
@@ -9,12 +10,14 @@
 // A load is that of all workers and includes requests that wait for a connection.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/prng.h"
 #include "upstream/cluster.h"
-#include "upstream/edf.h"
+#include "upstream/host_group.h"
 
 namespace millrace::http {
 class HeaderMap;
@@ -41,30 +44,45 @@ class LoadBalancer {
   // nullptr: no host (response flag UH). *panic, if given, tells a choice made in panic (lb_healthy_panic).
   Host* choose(const LbContext& context = {}, bool* panic = nullptr);
 
+  // Hosts that were taken off since the last time, as far as it has noticed (refresh()).
+  std::vector<HostPtr> take_removed() { return std::exchange(removed_, {}); }
+  // Takes in what has changed. choose() does it, too.
+  bool stale() const { return version_ != cluster_.host_set().version(); }
+  void refresh();
+
  private:
-  // Hosts to balance over, and the policy's state for them.
+  // What it knows of the host at an index.
+  struct Placed {
+    HostPtr host;  // null: none
+    uint32_t weight = 0;
+    uint32_t priority = 0;
+    Health health = Health::kUnhealthy;
+    bool excluded = false;
+  };
+  struct Level {
+    HostGroup healthy, degraded, all;
+    uint32_t excluded = 0;
+  };
   struct Source {
-    std::vector<Host*> hosts;
-    bool weighted = false;
-    uint32_t next = 0;                 // round robin, equal weights
-    Edf edf;                           // round robin and least request, weighted
-    std::vector<uint64_t> cumulative;  // random, weighted: sums of weights
-    uint32_t percent_end = 0;          // this source takes draws below it, those before it having taken theirs
+    HostGroup* hosts = nullptr;  // null: its share of the load finds nobody
+    uint32_t percent_end = 0;    // this source takes draws below it, those before it having taken theirs
     bool panic = false;
   };
-  void rebuild();
-  void add_source(uint32_t percent, bool panic, std::vector<Host*> hosts);
-  Source* choose_source();
-  Host* choose_from(Source& source);
-  Host* round_robin(Source& source);
-  Host* least_request(Source& source);
-  Host* random(Source& source);
+  void place(uint32_t index, HostPtr host);
+  void enter(const Placed& placed);
+  void leave(const Placed& placed);
+  Level& level(uint32_t priority);
+  void share();
+  Source& choose_source();
 
   const Cluster& cluster_;
   base::Prng& prng_;
   const uint16_t worker_;
-  uint32_t epoch_;
+  uint64_t version_ = 0;
+  std::vector<Placed> placed_;  // by Host::index()
+  std::deque<Level> levels_;    // by priority; at least one
   std::vector<Source> sources_;
+  std::vector<HostPtr> removed_;
 };
 
 }  // namespace millrace::upstream

@@ -17,7 +17,7 @@
 
 namespace millrace::upstream {
 
-enum class DiscoveryType : uint8_t { kStatic, kOriginalDst };
+enum class DiscoveryType : uint8_t { kStatic, kStrictDns, kLogicalDns, kOriginalDst };
 
 // kClusterProvided: by the original destination, the only one of an ORIGINAL_DST cluster.
 enum class LbPolicy : uint8_t { kRoundRobin, kLeastRequest, kRandom, kClusterProvided };

@@ -14,7 +14,7 @@ OriginalDstBalancer::OriginalDstBalancer(ThreadLocalCluster& cluster)
       options_(cluster.cluster().options().original_dst), cleanup_(cluster.loop().timers(), *this) {}
 
 OriginalDstBalancer::~OriginalDstBalancer() {
-  while (!entries_.empty()) forget(entries_.begin()->first);
+  for (const auto& [address, entry] : entries_) shared_.release(address);
 }
 
 // The header is whatever a client says: an address that is none counts, and changes nothing.
@@ -52,26 +52,11 @@ Host* OriginalDstBalancer::host_at(const net::Address& address) {
   return entry.host.get();
 }
 
-std::unique_ptr<HttpPool>& OriginalDstBalancer::pool_slot(const Host& host, size_t which) {
-  const auto found = entries_.find(host.address());
-  MILLRACE_ASSERT(found != entries_.end() && found->second.host.get() == &host);
-  return found->second.pools[which];
-}
-
-std::vector<HttpPool*> OriginalDstBalancer::pools() const {
-  std::vector<HttpPool*> all;
-  for (const auto& [address, entry] : entries_) {
-    for (const auto& pool : entry.pools) {
-      if (pool != nullptr) all.push_back(pool.get());
-    }
-  }
-  return all;
-}
-
 void OriginalDstBalancer::forget(const net::Address& address) {
   const auto found = entries_.find(address);
   const net::Address key = found->first;
-  entries_.erase(found);  // the pools go before the host does
+  cluster_.retire_pools(*found->second.host);
+  entries_.erase(found);
   if (shared_.release(key)) cluster_.stats().inc(stat::kMembershipChange);
 }
 

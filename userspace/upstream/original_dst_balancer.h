@@ -1,9 +1,8 @@
 // Chooses the host of an ORIGINAL_DST cluster on one worker: the one at the address where the request's connection
-// meant to go, or that a request header names (original_dst_lb_config), made if there is none. Also holds what the
-// worker has of such hosts: their connection pools. A choice is one look into a table of the worker's own. Every
-// cleanup_interval hosts go that were not chosen since the last time and to which nothing is connected.
+// meant to go, or that a request header names (original_dst_lb_config), made if there is none. A choice is one look into
+// a table of the worker's own. Every cleanup_interval hosts go that were not chosen since the last time and to which
+// nothing is connected.
 #pragma once
-#include <array>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -14,11 +13,7 @@
 
 namespace millrace::upstream {
 
-class HttpPool;
 class ThreadLocalCluster;
-
-// One by priority and protocol.
-inline constexpr size_t kPoolsPerHost = kResourcePriorities * 2;
 
 class OriginalDstBalancer {
  public:
@@ -30,15 +25,10 @@ class OriginalDstBalancer {
 
   // nullptr: no original destination is known, or it is not an IP address.
   Host* choose(const LbContext& context);
-  // Where a pool of a host that choose() has just returned belongs.
-  std::unique_ptr<HttpPool>& pool_slot(const Host& host, size_t which);
-  // They stay until the next cleanup; closing one may lead to more hosts, not to fewer.
-  std::vector<HttpPool*> pools() const;
 
  private:
   struct Entry {
     std::shared_ptr<Host> host;
-    std::array<std::unique_ptr<HttpPool>, kPoolsPerHost> pools;
     bool used = true;  // chosen since the last cleanup
   };
   std::optional<net::Address> override_of(const LbContext& context);

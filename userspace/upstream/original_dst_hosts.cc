@@ -8,7 +8,10 @@ OriginalDstHosts::Acquired OriginalDstHosts::acquire(const net::Address& address
   const bool fresh = found == hosts_.end();
   if (fresh) {
     if (hosts_.size() >= kHostsMax) return {};
-    found = hosts_.emplace(address, Entry{std::make_shared<Host>(cluster_, address, locality_, workers_)}).first;
+    EndpointOptions endpoint;
+    endpoint.address = address;
+    auto host = std::make_shared<Host>(cluster_, std::move(endpoint), locality_, 0, false);
+    found = hosts_.emplace(address, Entry{std::move(host)}).first;
   }
   ++found->second.workers;
   return {found->second.host, fresh};

@@ -19,8 +19,7 @@ class OriginalDstHosts {
   // Addresses may come from request headers: more hosts than so are not made.
   static constexpr size_t kHostsMax = 65'536;
 
-  OriginalDstHosts(Cluster& cluster, const Locality& locality, uint16_t workers)
-      : cluster_(cluster), locality_(locality), workers_(workers) {}
+  OriginalDstHosts(Cluster& cluster, const Locality& locality) : cluster_(cluster), locality_(locality) {}
 
   struct Acquired {
     std::shared_ptr<Host> host;  // null: kHostsMax is met
@@ -39,7 +38,6 @@ class OriginalDstHosts {
   };
   Cluster& cluster_;
   const Locality& locality_;
-  const uint16_t workers_;
   mutable std::mutex mutex_;
   std::unordered_map<net::Address, Entry, net::AddressHash> hosts_;
 };

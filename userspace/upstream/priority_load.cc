@@ -81,4 +81,25 @@ std::vector<PriorityLoad> priority_loads(std::span<const PriorityHealth> levels,
   return loads;
 }
 
+std::vector<LoadShare> load_shares(std::span<const PriorityHealth> levels, const CommonLbOptions& options) {
+  const std::vector<PriorityLoad> loads =
+      priority_loads(levels, options.overprovisioning_factor_percent, options.healthy_panic_threshold_percent);
+  std::vector<LoadShare> shares;
+  const auto add = [&shares](size_t priority, LoadShare::Hosts hosts, uint32_t percent, bool panic) {
+    if (percent > 0) shares.push_back({static_cast<uint32_t>(priority), hosts, percent, panic});
+  };
+  for (size_t p = 0; p < loads.size(); ++p) {
+    if (!loads[p].panic) {
+      add(p, LoadShare::Hosts::kHealthy, loads[p].healthy_percent, false);
+      continue;
+    }
+    const auto hosts = options.fail_traffic_on_panic ? LoadShare::Hosts::kNone : LoadShare::Hosts::kAll;
+    add(p, hosts, loads[p].healthy_percent + loads[p].degraded_percent, true);
+  }
+  for (size_t p = 0; p < loads.size(); ++p) {
+    if (!loads[p].panic) add(p, LoadShare::Hosts::kDegraded, loads[p].degraded_percent, false);
+  }
+  return shares;
+}
+
 }  // namespace millrace::upstream

@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "upstream/options.h"
+
 namespace millrace::upstream {
 
 struct PriorityHealth {
@@ -25,5 +27,16 @@ struct PriorityLoad {
 // The percents sum to 100; with no host available and panic off, level 0 gets them all, and finds nobody.
 std::vector<PriorityLoad> priority_loads(std::span<const PriorityHealth> levels, uint32_t overprovisioning_percent,
                                          double panic_threshold_percent);
+
+// What follows from it: which hosts of which level get how much of the load. Healthy hosts of every level first, degraded
+// ones after them; a level in panic is one group of all its hosts, or finds nobody with fail_traffic_on_panic.
+struct LoadShare {
+  enum class Hosts : uint8_t { kHealthy, kDegraded, kAll, kNone };
+  uint32_t priority = 0;
+  Hosts hosts = Hosts::kHealthy;
+  uint32_t percent = 0;  // above 0; of all shares they sum to 100
+  bool panic = false;
+};
+std::vector<LoadShare> load_shares(std::span<const PriorityHealth> levels, const CommonLbOptions& options);
 
 }  // namespace millrace::upstream

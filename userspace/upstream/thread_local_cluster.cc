@@ -1,11 +1,18 @@
 #include "upstream/thread_local_cluster.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "stats/schema_cluster.h"
 #include "upstream/http_pool.h"
 
 namespace millrace::upstream {
 
 namespace stat = stats::cluster;
+
+namespace {
+constexpr base::milliseconds kSweepInterval{200};
+}
 
 ThreadLocalCluster::ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker,
                                        const fastpath::SpliceOffers* splice_offers)
@@ -14,14 +21,15 @@ ThreadLocalCluster::ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_
       splice_offers_(splice_offers),
       worker_(worker),
       stats_(cluster.stats().worker(worker)),
-      counters_(cluster.host_counters(worker)),
-      balancer_(cluster, worker, loop.prng()) {
+      balancer_(cluster, worker, loop.prng()),
+      sweep_(loop.timers(), *this) {
   if (cluster.original_dst_hosts() != nullptr) original_dst_ = std::make_unique<OriginalDstBalancer>(*this);
 }
 
 ThreadLocalCluster::~ThreadLocalCluster() = default;
 
 Host* ThreadLocalCluster::choose(const LbContext& context) {
+  if (balancer_.stale()) refresh();
   bool panic = false;
   Host* host = original_dst_ != nullptr ? original_dst_->choose(context) : balancer_.choose(context, &panic);
   if (panic) stats_.inc(stat::kLbHealthyPanic);
@@ -37,9 +45,9 @@ HttpPool* ThreadLocalCluster::http_pool(Host& host, ResourcePriority priority, s
     protocol = HttpProtocol::kHttp1;  // nobody to negotiate with
   }
   const size_t which = static_cast<size_t>(priority) * 2 + (protocol == HttpProtocol::kHttp1 ? 0 : 1);
-  if (http_pools_.empty()) http_pools_.resize(cluster_.hosts().size() * kPoolsPerHost);
-  auto& pool = host.listed() ? http_pools_[host.index() * kPoolsPerHost + which]
-                             : original_dst_->pool_slot(host, which);
+  const size_t at = host.index() * kPoolsPerHost + which;
+  if (at >= http_pools_.size()) http_pools_.resize((host.index() + 1) * kPoolsPerHost);
+  auto& pool = http_pools_[at];
   if (pool == nullptr) {
     if (!cluster_.resources(priority).connection_pools.try_acquire()) {
       stats_.inc(stat::kUpstreamCxPoolOverflow);
@@ -50,13 +58,39 @@ HttpPool* ThreadLocalCluster::http_pool(Host& host, ResourcePriority priority, s
   return pool.get();
 }
 
+void ThreadLocalCluster::refresh() {
+  balancer_.refresh();
+  for (const HostPtr& host : balancer_.take_removed()) retire_pools(*host);
+}
+
+void ThreadLocalCluster::retire_pools(const Host& host) {
+  const size_t first = host.index() * kPoolsPerHost;
+  for (size_t at = first; at < std::min(first + kPoolsPerHost, http_pools_.size()); ++at) {
+    if (http_pools_[at] == nullptr) continue;
+    leaving_.push_back({std::move(http_pools_[at])});
+  }
+  // Not now: this may be called from within one of them.
+  if (!leaving_.empty() && !sweep_.armed()) sweep_.arm(base::milliseconds(0));
+}
+
+void ThreadLocalCluster::on_sweep() {
+  std::erase_if(leaving_, [](Leaving& leaving) {
+    if (leaving.pool->connections() > 0 || leaving.pool->pending() > 0) {
+      leaving.was_empty = false;
+      leaving.pool->drain();  // what was connecting then
+      return false;
+    }
+    return std::exchange(leaving.was_empty, true);
+  });
+  if (!leaving_.empty()) sweep_.arm(kSweepInterval);
+}
+
 template <class F>
 void ThreadLocalCluster::for_each_pool(F&& f) const {
   for (const auto& pool : http_pools_) {
     if (pool != nullptr) f(*pool);
   }
-  if (original_dst_ == nullptr) return;
-  for (HttpPool* pool : original_dst_->pools()) f(*pool);
+  for (const Leaving& leaving : leaving_) f(*leaving.pool);
 }
 
 void ThreadLocalCluster::drain() {

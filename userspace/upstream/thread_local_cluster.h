@@ -34,15 +34,18 @@ class ThreadLocalCluster {
   const fastpath::SpliceOffers* splice_offers() const { return splice_offers_; }
   uint16_t worker() const { return worker_; }
   stats::StatShard& stats() { return stats_; }
-  HostCounters& counters(const Host& host) {
-    return host.listed() ? counters_[host.index()] : host.own_counters()[worker_];
-  }
+  HostCounters& counters(Host& host) { return host.counters(worker_); }
 
   // nullptr: no host to choose, already counted (upstream_cx_none_healthy).
   Host* choose(const LbContext& context = {});
   // The pool of a host for requests that came by this protocol; nullptr: max_connection_pools is met, already counted
   // (UO).
   HttpPool* http_pool(Host& host, ResourcePriority priority, stream::Protocol downstream = stream::Protocol::kNone);
+  // Takes in what has changed about the hosts, as the next choice would: those that are gone lose their connections
+  // as these fall idle.
+  void refresh();
+  // Of a host that nobody chooses any more: its pools drain and go.
+  void retire_pools(const Host& host);
   // Closes idle connections now, busy ones after their response. Pools stay usable.
   void drain();
   // Closes all connections; requests get kLocalReset.
@@ -50,19 +53,27 @@ class ThreadLocalCluster {
   size_t connections() const;
 
  private:
+  // One by priority and protocol.
+  static constexpr size_t kPoolsPerHost = kResourcePriorities * 2;
   template <class F>
   void for_each_pool(F&& f) const;
+  void on_sweep();
 
   Cluster& cluster_;
   io::Loop& loop_;
   const fastpath::SpliceOffers* const splice_offers_;
   const uint16_t worker_;
   stats::StatShard stats_;
-  std::span<HostCounters> counters_;
   LoadBalancer balancer_;
   std::unique_ptr<OriginalDstBalancer> original_dst_;  // of an ORIGINAL_DST cluster, in place of the balancer
-  std::vector<std::unique_ptr<HttpPool>> http_pools_;  // [(host index * 2 + priority) * 2 + HTTP/2], empty until
-                                                       // one is asked for
+  std::vector<std::unique_ptr<HttpPool>> http_pools_;  // [(host index * 2 + priority) * 2 + HTTP/2]; as far as
+                                                       // one was asked for
+  struct Leaving {
+    std::unique_ptr<HttpPool> pool;
+    bool was_empty = false;  // for a turn of the timer: nobody up the stack is in it
+  };
+  std::vector<Leaving> leaving_;  // of hosts that are gone
+  io::TimerOf<&ThreadLocalCluster::on_sweep> sweep_;  // armed while there are any
 };
 
 // A worker's clusters, by Cluster::index().

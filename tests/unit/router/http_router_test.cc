@@ -36,7 +36,7 @@ TEST_F(HttpRouterTest, TakesARequestThereAndTheResponseBackAndKeepsTheConnection
   EXPECT_EQ(logged(), line + line + line);
   EXPECT_EQ(stat(cs::kUpstreamRqTotal), 3u);
   EXPECT_EQ(stat(cs::kUpstreamRq2xx), 3u);
-  EXPECT_EQ(clusters.find("backend")->totals(*clusters.find("backend")->hosts()[0]).rq_success, 3u);
+  EXPECT_EQ(upstream::Cluster::totals(*clusters.find("backend")->hosts()[0]).rq_success, 3u);
 }
 
 TEST_F(HttpRouterTest, EnvoysHeadersCanBeSuppressed) {

@@ -98,12 +98,11 @@ TEST(Cluster, OrdersHostsByPriority) {
     l.endpoints.push_back(endpoint(static_cast<uint16_t>(options.endpoints.size())));
   }
   TestCluster cluster(std::move(options));
-  ASSERT_EQ(cluster.priority_count(), 2u);
-  ASSERT_EQ(cluster.hosts_of(0).size(), 1u);
-  ASSERT_EQ(cluster.hosts_of(1).size(), 2u);
-  EXPECT_EQ(cluster.hosts_of(0)[0]->address().port(), 2);
-  EXPECT_EQ(cluster.hosts_of(1)[0]->address().port(), 1);
-  EXPECT_EQ(&cluster.hosts_of(1)[0]->locality(), &cluster.hosts_of(1)[1]->locality());
+  ASSERT_EQ(cluster.hosts().size(), 3u);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(cluster.hosts()[i]->priority(), i == 0 ? 0u : 1u);
+  EXPECT_EQ(cluster.hosts()[0]->address().port(), 2);
+  EXPECT_EQ(cluster.hosts()[1]->address().port(), 1);
+  EXPECT_EQ(&cluster.hosts()[1]->locality(), &cluster.hosts()[2]->locality());
   for (uint32_t i = 0; i < 3; ++i) EXPECT_EQ(cluster.hosts()[i]->index(), i);
 }
 
@@ -111,15 +110,15 @@ TEST(Host, TellsHealthFromItsFlags) {
   TestCluster cluster(cluster_options({1}));
   Host& host = *cluster.hosts()[0];
   EXPECT_EQ(host.health_flags_string(), "healthy");
-  const uint32_t epoch = cluster.health_epoch();
+  const uint64_t version = cluster.host_set().version();
   host.set(HealthFlag::kDegradedActiveHc);
   EXPECT_EQ(host.health(), Health::kDegraded);
   host.set(HealthFlag::kFailedOutlierCheck);
   EXPECT_EQ(host.health(), Health::kUnhealthy);
   EXPECT_EQ(host.health_flags_string(), "/failed_outlier_check/degraded_active_hc");
-  EXPECT_EQ(cluster.health_epoch(), epoch + 2);
+  EXPECT_EQ(cluster.host_set().version(), version + 2);
   host.set(HealthFlag::kFailedOutlierCheck);
-  EXPECT_EQ(cluster.health_epoch(), epoch + 2);
+  EXPECT_EQ(cluster.host_set().version(), version + 2);
 }
 
 TEST(Cluster, SumsHostCountersOverTheWorkers) {
@@ -127,12 +126,12 @@ TEST(Cluster, SumsHostCountersOverTheWorkers) {
   std::vector<std::thread> workers;
   for (uint16_t worker = 0; worker < 4; ++worker) {
     workers.emplace_back([&cluster, worker] {
-      for (int i = 0; i < 1000; ++i) cluster.host_counters(worker)[1].rq_total.add();
+      for (int i = 0; i < 1000; ++i) cluster.hosts()[1]->counters(worker).rq_total.add();
     });
   }
   for (std::thread& worker : workers) worker.join();
-  EXPECT_EQ(cluster.totals(*cluster.hosts()[1]).rq_total, 4000u);
-  EXPECT_EQ(cluster.totals(*cluster.hosts()[0]).rq_total, 0u);
+  EXPECT_EQ(Cluster::totals(*cluster.hosts()[1]).rq_total, 4000u);
+  EXPECT_EQ(Cluster::totals(*cluster.hosts()[0]).rq_total, 0u);
 }
 
 // Sanitizers bring an allocator of their own, which mallinfo2() does not see.
