@@ -20,7 +20,7 @@ envoy.config.bootstrap.v3.Bootstrap
   stats_flush_interval
   - stats_flush_on_admin: there are no stats sinks to flush to
   - node_context_params: only xDS requests carry it
-  - use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: static clusters resolve no names
+  use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config<envoy.extensions.network.dns_resolver.>
   - grpc_async_client_manager_config: no gRPC client is in use
   - deferred_stat_options: no statistic takes memory before its first use
   - memory_allocator_manager: a setting of Envoy's allocator
@@ -313,7 +313,7 @@ envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
 
 # ---- clusters
 envoy.config.cluster.v3.Cluster
-  name alt_stat_name type{STATIC,ORIGINAL_DST} connect_timeout per_connection_buffer_limit_bytes load_assignment
+  name alt_stat_name type{STATIC,STRICT_DNS,LOGICAL_DNS,ORIGINAL_DST} connect_timeout per_connection_buffer_limit_bytes load_assignment
   lb_policy{ROUND_ROBIN,LEAST_REQUEST,RANDOM,CLUSTER_PROVIDED,LOAD_BALANCING_POLICY_CONFIG} load_balancing_policy
   round_robin_lb_config least_request_lb_config original_dst_lb_config cleanup_interval
   common_lb_config circuit_breakers
@@ -321,11 +321,32 @@ envoy.config.cluster.v3.Cluster
   max_requests_per_connection common_http_protocol_options http_protocol_options http2_protocol_options
   transport_socket transport_socket_matches upstream_connection_options upstream_bind_config protocol_selection
   - upstream_http_protocol_options: only TLS sends a server name, and a cluster with TLS that asks for it is refused
-  - dns_refresh_rate dns_failure_refresh_rate dns_jitter respect_dns_ttl dns_lookup_family: no names are resolved
-  - dns_resolvers use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config: no names are resolved
-  - wait_for_warm_on_init: a static cluster is warm from the start
+  cluster_type
+  dns_refresh_rate dns_failure_refresh_rate dns_jitter respect_dns_ttl dns_lookup_family
+  dns_resolvers use_tcp_for_dns_lookups dns_resolution_config
+  typed_dns_resolver_config<envoy.extensions.network.dns_resolver.>
+  - wait_for_warm_on_init: listeners wait until every name was asked for once
   - close_connections_on_host_health_failure ignore_health_on_host_removal: no health checks are made
   - metadata: nothing reads a cluster's metadata
+envoy.config.cluster.v3.Cluster.CustomClusterType
+  name typed_config<envoy.extensions.clusters.>
+envoy.config.cluster.v3.Cluster.RefreshRate
+  base_interval max_interval
+envoy.extensions.clusters.dns.v3.DnsCluster
+  dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter dns_min_refresh_rate dns_lookup_family
+  typed_dns_resolver_config<envoy.extensions.network.dns_resolver.> all_addresses_in_single_endpoint
+envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate
+  base_interval max_interval
+envoy.config.core.v3.DnsResolutionConfig
+  resolvers dns_resolver_options
+envoy.config.core.v3.DnsResolverOptions
+  use_tcp_for_dns_lookups no_default_search_domain
+envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
+  resolvers use_resolvers_as_fallback dns_resolver_options query_timeout_seconds query_tries rotate_nameservers
+  - filter_unroutable_families: what cannot be reached fails to connect, and the next host is tried
+  - udp_max_queries max_udp_channel_duration: the resolver's sockets live no longer than the questions under way
+  - edns0_max_payload_size: answers that are too large for UDP are asked for once more by TCP
+  - reinit_channel_on_timeout: it is done always
 envoy.config.cluster.v3.Cluster.TransportSocketMatch
   name match transport_socket
 envoy.config.cluster.v3.Cluster.RoundRobinLbConfig

@@ -24,6 +24,7 @@ std::shared_ptr<const Snapshot> Translator::bootstrap(const bootstrap_v3::Bootst
   auto to = std::make_shared<Snapshot>();
   const auto& statics = from.static_resources();
   runtime(from.layered_runtime(), *to);
+  default_resolver_ = resolver(from, "");
   if (from.cluster_manager().has_upstream_bind_config()) bind_config_ = &from.cluster_manager().upstream_bind_config();
 
   static_secrets(from);

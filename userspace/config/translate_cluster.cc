@@ -7,6 +7,7 @@
 
 #include "config/translator.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
+#include "envoy/config/endpoint/v3/endpoint.pb.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb.h"
@@ -64,6 +65,7 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
   }
   lb_policy(from, to, path);
   original_dst(from, to, path);
+  dns(from, to, path);
   if (from.has_common_lb_config()) {
     const auto& common = from.common_lb_config();
     if (common.has_healthy_panic_threshold()) {
@@ -144,32 +146,31 @@ void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOpt
   const std::string path = cluster_path + ".load_assignment";
   const auto& assignment = from.load_assignment();
   const std::vector<TransportMatch> transports = transport_matches(from, stat_name(to), cluster_path);
-  std::map<uint32_t, bool> priorities;
   for (int l = 0; l < assignment.endpoints_size(); ++l) {
     const auto& source = assignment.endpoints(l);
     upstream::LocalityEndpoints locality;
     locality.locality = {source.locality().region(), source.locality().zone(), source.locality().sub_zone()};
     locality.priority = source.priority();
-    priorities[source.priority()] = true;
     for (int e = 0; e < source.lb_endpoints_size(); ++e) {
       const auto& endpoint = source.lb_endpoints(e);
       const std::string at = fmt::format("{}.endpoints[{}].lb_endpoints[{}]", path, l, e);
       auto where = address(endpoint.endpoint().address(), at + ".endpoint.address", false);
       own_network_namespace(endpoint.endpoint().address().socket_address(), at + ".endpoint.address.socket_address");
       if (!where) continue;
-      upstream::EndpointOptions out;
+      upstream::EndpointOptions out = this->endpoint(endpoint, transports);
       out.address = std::move(*where);
-      out.hostname = endpoint.endpoint().hostname();
-      if (endpoint.has_load_balancing_weight()) out.weight = endpoint.load_balancing_weight().value();
-      out.health_status = health(endpoint.health_status());
-      out.canary = is_canary(endpoint.metadata());
-      if (const TransportMatch* match = matching(transports, endpoint.metadata())) out.transport = match->transport;
       locality.endpoints.push_back(std::move(out));
     }
     to.endpoints.push_back(std::move(locality));
   }
+  priorities_without_gap(assignment, path);
+}
+
+void Translator::priorities_without_gap(const endpoint_v3::ClusterLoadAssignment& from, Path path) {
+  std::set<uint32_t> priorities;
+  for (const auto& locality : from.endpoints()) priorities.insert(locality.priority());
   uint32_t next = 0;
-  for (const auto& [priority, present] : priorities) {
+  for (const uint32_t priority : priorities) {
     if (priority != next) {
       error(path + ".endpoints", fmt::format("priority {} is used, but not {}", priority, next),
             "priorities must start at 0 and leave no gap");
@@ -177,6 +178,17 @@ void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOpt
     }
     ++next;
   }
+}
+
+upstream::EndpointOptions Translator::endpoint(const endpoint_v3::LbEndpoint& from,
+                                               const std::vector<TransportMatch>& transports) {
+  upstream::EndpointOptions to;
+  to.hostname = from.endpoint().hostname();
+  if (from.has_load_balancing_weight()) to.weight = from.load_balancing_weight().value();
+  to.health_status = health(from.health_status());
+  to.canary = is_canary(from.metadata());
+  if (const TransportMatch* match = matching(transports, from.metadata())) to.transport = match->transport;
+  return to;
 }
 
 void Translator::lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path) {

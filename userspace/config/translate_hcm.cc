@@ -19,7 +19,12 @@ bool tells_source(const upstream::Cluster& cluster) {
   const auto tells = [](const net::TransportFactory* transport) {
     return transport != nullptr && transport->tells_source();
   };
+  const auto& dns = cluster.options().dns;
   return tells(cluster.options().transport.get()) ||
+         (dns != nullptr && std::any_of(dns->targets.begin(), dns->targets.end(),
+                                        [&](const upstream::DnsTarget& target) {
+                                          return target.endpoint.transport && tells(target.endpoint.transport->get());
+                                        })) ||
          std::any_of(cluster.hosts().begin(), cluster.hosts().end(),
                      [&](const upstream::HostPtr& host) { return tells(host->transport()); });
 }

@@ -62,6 +62,10 @@ namespace envoy::config::bootstrap::v3 {
 class Bootstrap;
 class LayeredRuntime;
 }  // namespace envoy::config::bootstrap::v3
+namespace envoy::config::endpoint::v3 {
+class ClusterLoadAssignment;
+class LbEndpoint;
+}  // namespace envoy::config::endpoint::v3
 namespace envoy::config::cluster::v3 {
 class CircuitBreakers;
 class Cluster;
@@ -118,6 +122,7 @@ namespace fastpath_v1 = millrace::fastpath::v1;
 namespace core_v3 = envoy::config::core::v3;
 namespace route_v3 = envoy::config::route::v3;
 namespace cluster_v3 = envoy::config::cluster::v3;
+namespace endpoint_v3 = envoy::config::endpoint::v3;
 namespace listener_v3 = envoy::config::listener::v3;
 namespace accesslog_v3 = envoy::config::accesslog::v3;
 namespace bootstrap_v3 = envoy::config::bootstrap::v3;
@@ -216,15 +221,40 @@ class Translator {
   route::HeaderMutations mutations(const Message& from, Path path);
   route::HeaderToAdd header_to_add(const core_v3::HeaderValueOption& from, Path path);
 
+  // One of a cluster's transport_socket_matches, read.
+  struct TransportMatch {
+    const google::protobuf::Struct* labels;
+    std::shared_ptr<const net::TransportFactory> transport;
+  };
+
   // translate_cluster.cc
   std::optional<upstream::ClusterOptions> cluster(const cluster_v3::Cluster& from, Path path);
   void endpoints(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
+  void priorities_without_gap(const endpoint_v3::ClusterLoadAssignment& from, Path path);
+  // Without its address.
+  upstream::EndpointOptions endpoint(const endpoint_v3::LbEndpoint& from,
+                                     const std::vector<TransportMatch>& transports);
   void lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void original_dst(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void bind_config(const core_v3::BindConfig& from, upstream::ClusterOptions& to, Path path);
   void one_locality_per_priority(const upstream::ClusterOptions& cluster, Path path);
   void circuit_breaker_keys(upstream::ClusterOptions& to);
   void circuit_breakers(const cluster_v3::CircuitBreakers& from, upstream::ClusterOptions& to, Path path);
+
+  // translate_dns.cc
+  // Of a cluster whose endpoints are names: which, and how to ask for them.
+  void dns(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
+  std::shared_ptr<upstream::DnsOptions> dns_options(const cluster_v3::Cluster& from, Path path);
+  void dns_extension(const google::protobuf::Any& from, upstream::ClusterOptions& to, Path path);
+  void dns_targets(const cluster_v3::Cluster& from, const upstream::ClusterOptions& cluster, upstream::DnsOptions& to,
+                   Path path);
+  template <class RefreshRate>
+  void failure_refresh(const RefreshRate& from, upstream::DnsOptions& to);
+  template <class Config>
+  upstream::CaresOptions resolver(const Config& from, Path path);
+  upstream::CaresOptions cares(const google::protobuf::Any& from, Path path);
+  void dns_servers(const google::protobuf::RepeatedPtrField<core_v3::Address>& from, upstream::CaresOptions& to,
+                   Path path);
 
   // translate_cluster_http.cc
   void http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
@@ -254,10 +284,6 @@ class Translator {
     stats::BlockName stats;   // of the listener or cluster
     std::string factory;      // statistics of its secrets, below `stats`
     std::vector<std::string> server_names;  // of the filter chain's match
-  };
-  struct TransportMatch {
-    const google::protobuf::Struct* labels;
-    std::shared_ptr<const net::TransportFactory> transport;
   };
   bool is_plain(const core_v3::TransportSocket& from, Path path);
   template <class Options, class Message>
@@ -349,6 +375,7 @@ class Translator {
   const BuildContext& context_;
   std::map<std::string, RuntimeEntry, std::less<>> runtime_;
   const envoy::config::core::v3::BindConfig* bind_config_ = nullptr;  // for clusters that have none; may be null
+  upstream::CaresOptions default_resolver_;  // of clusters that name none
   std::vector<SupportNote> ignored_;
   std::map<std::string, std::string> listener_by_address_;
   std::set<std::string, std::less<>> defined_clusters_;  // those with errors of their own too

@@ -40,6 +40,9 @@ Server::Server(ServerOptions options, io::Loop& loop, stats::Store& store, strea
       fast_path_(*snapshot_, loop, store, options.take_over),
       started_(base::Clock::now()), signals_(loop, [this](int signal) { on_signal(signal); }),
       certificates_(loop, snapshot_->transports),
+      discovery_(*snapshot_->clusters, loop, store, [this](upstream::Cluster& cluster) {
+        for (auto& worker : workers_) worker->refresh_hosts(cluster.index());
+      }),
       flush_timer_(loop.timers(), *this), drain_check_(loop.timers(), *this), drain_timeout_(loop.timers(), *this),
       listener_drain_(loop.timers(), *this) {
   set_state(State::kInitializing);
@@ -56,6 +59,7 @@ Server::~Server() {
   }
   signals_.stop();
   certificates_.stop();
+  discovery_.stop();
   loop_.turn(base::milliseconds(0));
   loop_.turn(base::milliseconds(1));
 }
@@ -70,6 +74,8 @@ base::Result<void> Server::start() {
     }
     manager.inc(lm::kListenerAdded);
   }
+  if (base::Result<void> ready = signals_.start(); !ready.ok()) return ready;
+  if (base::Result<void> found = discover_hosts(); !found.ok() || state_ == State::kDraining) return found;
   if (base::Result<void> begun = fast_path_.start(listeners_, fds_); !begun.ok()) return begun;
   for (uint16_t i = 0; i < options_.concurrency; ++i) {
     WorkerOptions worker;
@@ -97,7 +103,6 @@ base::Result<void> Server::start() {
   manager.gauge_set(lm::kTotalListenersActive, static_cast<int64_t>(listeners_.size()));
   manager.gauge_set(lm::kWorkersStarted, 1);
   set_membership();
-  if (base::Result<void> ready = signals_.start(); !ready.ok()) return ready;
   if (base::Result<void> watching = certificates_.start(); !watching.ok()) {
     MILLRACE_LOG(kWarn, "config", "certificates that change will not be noticed: {}", watching.error().to_string());
   }
@@ -191,6 +196,13 @@ base::Result<void> Server::open_sockets(const config::Listener& options, SharedL
       sockets[w].push_back(*fd);
     }
   }
+  return {};
+}
+
+// Before the first connection is accepted, every name has been asked for once. A signal ends the wait.
+base::Result<void> Server::discover_hosts() {
+  if (base::Result<void> begun = discovery_.start(); !begun.ok()) return begun;
+  while (!discovery_.ready() && state_ != State::kDraining) loop_.turn();
   return {};
 }
 

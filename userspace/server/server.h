@@ -14,6 +14,7 @@
 #include "config/snapshot.h"
 #include "io/loop.h"
 #include "server/certificate_watch.h"
+#include "server/cluster_discovery.h"
 #include "server/fast_path.h"
 #include "server/signals.h"
 #include "server/worker.h"
@@ -74,6 +75,7 @@ class Server {
   // In the namespace of the calling thread.
   base::Result<void> open_sockets(const config::Listener& options, SharedListener& listener,
                                   SocketsByWorker& sockets) const;
+  base::Result<void> discover_hosts();
   void set_membership();
   void on_signal(int signal);
   void on_flush();
@@ -104,6 +106,7 @@ class Server {
   DrainScope pending_scope_ = DrainScope::kAll;
   Signals signals_;
   CertificateWatch certificates_;
+  ClusterDiscovery discovery_;
   io::TimerOf<&Server::on_flush> flush_timer_;
   io::TimerOf<&Server::on_drain_check> drain_check_;
   io::TimerOf<&Server::on_drain_timeout> drain_timeout_;

@@ -127,6 +127,12 @@ void Worker::set_drain_close(bool on) {
   loop_->post([this, on] { context_->draining = on; });
 }
 
+void Worker::refresh_hosts(uint32_t cluster) {
+  loop_->post([this, cluster] {
+    if (clusters_ != nullptr) clusters_->refresh(cluster);
+  });
+}
+
 void Worker::count_active(std::function<void(size_t)> reply) {
   loop_->post([this, reply = std::move(reply)] {
     size_t active = 0;

@@ -47,6 +47,8 @@ class Worker {
   // Every answer from now on closes its connection; idle connections end soon.
   void drain();
   void set_drain_close(bool on);
+  // A cluster's hosts are others, or elsewhere.
+  void refresh_hosts(uint32_t cluster);
   // Connections of the listeners; answered on the worker through `reply`, which is called there.
   void count_active(std::function<void(size_t)> reply);
   // Ends everything and the thread.

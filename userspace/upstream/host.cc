@@ -1,5 +1,7 @@
 #include "upstream/host.h"
 
+#include <algorithm>
+
 #include "upstream/cluster.h"
 
 namespace millrace::upstream {
@@ -41,6 +43,7 @@ Host::Host(Cluster& cluster, EndpointOptions endpoint, const Locality& locality,
       health_flags_(flags_of(endpoint.health_status)) {}
 
 Host::~Host() {
+  if (const Move* moved = moved_to_.load(std::memory_order_relaxed)) delete moved->all;
   delete[] counters_.load(std::memory_order_relaxed);
   cluster_.host_set().give_index_back(index_);
 }
@@ -58,6 +61,16 @@ HostCounters* Host::make_counters() {
 std::span<const HostCounters> Host::all_counters() const {
   const HostCounters* all = counters_.load(std::memory_order_acquire);
   return {all, all == nullptr ? 0u : cluster_.workers()};
+}
+
+void Host::move_to(const net::Address& address) {
+  if (this->address() == address) return;
+  const Move* now = moved_to_.load(std::memory_order_relaxed);
+  std::deque<Move>* all = now != nullptr ? now->all : new std::deque<Move>;
+  auto found = std::find_if(all->begin(), all->end(), [&](const Move& move) { return move.address == address; });
+  if (found == all->end()) found = all->insert(all->end(), Move{address, all});
+  moved_to_.store(&*found, std::memory_order_release);
+  cluster_.host_set().changed(*this);
 }
 
 bool Host::is(const EndpointOptions& endpoint) const {

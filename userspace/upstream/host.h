@@ -1,4 +1,4 @@
-// One endpoint of a cluster. Address, name and transport are fixed; weight, place, health flags and load are relaxed
+// One endpoint of a cluster. Name and transport are fixed; address (LOGICAL_DNS), weight, place, health flags and load are relaxed
 // atomics that every worker reads. Request counters are kept per worker (HostCounters), so that a request costs no
 // shared write beyond the gauges least_request needs. The hosts of a STATIC cluster live as long as it does. Others
 // come and go, by discovery or by use (ORIGINAL_DST): shared by the HostSet and the workers that know them, gone with
@@ -6,6 +6,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -62,7 +63,12 @@ class Host : public std::enable_shared_from_this<Host> {
   Host& operator=(const Host&) = delete;
 
   Cluster& cluster() const { return cluster_; }
-  const net::Address& address() const { return address_; }
+  const net::Address& address() const {
+    const Move* moved = moved_to_.load(std::memory_order_acquire);
+    return moved != nullptr ? moved->address : address_;
+  }
+  // Main thread: new connections go there (LOGICAL_DNS); addresses that were given out stay where they are.
+  void move_to(const net::Address& address);
   std::string_view hostname() const { return hostname_; }
   const net::TransportFactory* transport() const { return transport_.get(); }  // null: plain
   uint32_t weight() const { return weight_.load(std::memory_order_relaxed); }
@@ -111,6 +117,11 @@ class Host : public std::enable_shared_from_this<Host> {
 
   Cluster& cluster_;
   const net::Address address_;
+  struct Move {
+    net::Address address;
+    std::deque<Move>* all;  // each address that it was moved to, once; main thread, its owner
+  };
+  std::atomic<const Move*> moved_to_{nullptr};
   const std::string hostname_;
   const std::shared_ptr<const net::TransportFactory> transport_;
   std::atomic<const Locality*> locality_;  // the cluster's, which keeps it

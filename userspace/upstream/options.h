@@ -66,6 +66,45 @@ struct OriginalDstOptions {
   base::milliseconds cleanup_interval{5'000};  // a host that was not used for so long, and has no connection, goes
 };
 
+// cluster.v3.Cluster.DnsLookupFamily. kAuto: IPv6 addresses, IPv4 ones if there are none; kV4Preferred the other way
+// round; kAll: both, in one answer.
+enum class DnsFamily : uint8_t { kAuto, kV4Only, kV6Only, kV4Preferred, kAll };
+
+// Envoy: network.dns_resolver.cares.v3.CaresDnsResolverConfig, core.v3.DnsResolverOptions.
+struct CaresOptions {
+  std::vector<net::Address> servers;   // empty: those of resolv.conf
+  bool servers_as_fallback = false;    // they are asked when resolv.conf names none
+  bool use_tcp = false;
+  bool no_search_domain = false;       // a name is asked for as it is
+  bool rotate_servers = false;
+  base::milliseconds query_timeout{5'000};  // of the first try; later ones wait for longer
+  uint32_t query_tries = 4;
+  bool operator==(const CaresOptions&) const = default;
+};
+
+// One address of an endpoint that is a name.
+struct DnsTarget {
+  std::string name;
+  bool services = false;  // SRV records (RFC 2782) say which names and ports
+  uint32_t priority = 0;
+  Locality locality;
+  EndpointOptions endpoint;  // what its hosts have in common; the port is that of its address
+};
+
+// Of STRICT_DNS and LOGICAL_DNS clusters. A LOGICAL_DNS cluster has one target, and one host that moves to the first
+// address of each answer.
+struct DnsOptions {
+  std::vector<DnsTarget> targets;
+  DnsFamily family = DnsFamily::kAuto;
+  base::milliseconds refresh_rate{5'000};
+  base::milliseconds jitter{0};  // up to so much is added
+  base::milliseconds min_refresh_rate{0};  // however short a time to live is
+  bool respect_ttl = false;      // an answer is asked for again when its time to live is over
+  // After failures; unset: as after answers.
+  std::optional<base::milliseconds> failure_refresh_base, failure_refresh_max;
+  CaresOptions resolver;
+};
+
 struct CommonLbOptions {
   double healthy_panic_threshold_percent = 50.0;  // 0: never
   bool fail_traffic_on_panic = false;
@@ -117,6 +156,7 @@ struct ClusterOptions {
   LbPolicy lb_policy = LbPolicy::kRoundRobin;
   LeastRequestOptions least_request;
   OriginalDstOptions original_dst;
+  std::shared_ptr<const DnsOptions> dns;  // of STRICT_DNS and LOGICAL_DNS, else null
   CommonLbOptions common_lb;
   std::vector<LocalityEndpoints> endpoints;
   base::milliseconds connect_timeout = base::seconds(5);

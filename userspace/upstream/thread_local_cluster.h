@@ -92,6 +92,10 @@ class ThreadLocalClusters {
   void set_splice_offers(const fastpath::SpliceOffers* offers) { splice_offers_ = offers; }
   // nullptr: no cluster of that name (cluster_header; response flag NC).
   ThreadLocalCluster* find(std::string_view name);
+  // A cluster's hosts have changed: those that are gone lose their connections now, not with the next choice.
+  void refresh(uint32_t index) {
+    if (clusters_[index] != nullptr) clusters_[index]->refresh();
+  }
   void drain();
   void close();
 

@@ -97,7 +97,7 @@ TEST(SupportTable, SaysWhatIsHonouredInTheMessageOfEveryHonouredField) {
 TEST(SupportTable, PrintsEveryField) {
   const std::string text = support_table_markdown();
   EXPECT_THAT(text, HasSubstr("## envoy.config.cluster.v3.Cluster\n"));
-  EXPECT_THAT(text, HasSubstr("`type` (STATIC, ORIGINAL_DST)"));
+  EXPECT_THAT(text, HasSubstr("`type` (STATIC, STRICT_DNS, LOGICAL_DNS, ORIGINAL_DST)"));
   EXPECT_THAT(text, HasSubstr("`outlier_detection`"));
 }
 
@@ -155,11 +155,11 @@ TEST(CheckSupport, RefusesKnownTypesInTheWrongPlace) {
 
 TEST(CheckSupport, ChecksValues) {
   Cluster cluster;
-  cluster.set_type(Cluster::STRICT_DNS);
+  cluster.set_type(Cluster::EDS);
   cluster.set_lb_policy(Cluster::RING_HASH);
   const SupportFindings findings = check_support(cluster);
   EXPECT_THAT(paths(findings.unsupported), ElementsAre("type", "lb_policy"));
-  EXPECT_THAT(findings.unsupported[0].what, HasSubstr("STRICT_DNS"));
+  EXPECT_THAT(findings.unsupported[0].what, HasSubstr("EDS"));
   EXPECT_THAT(findings.unsupported[0].what, HasSubstr("supported: STATIC"));
 
   StatsConfig stats;
@@ -171,12 +171,12 @@ TEST(CheckSupport, ChecksValues) {
 
 TEST(CheckSupport, ListsIgnoredFieldsWithTheirReasonAndDoesNotLookInside) {
   Cluster cluster;
-  cluster.mutable_dns_refresh_rate()->set_seconds(5);
+  cluster.mutable_wait_for_warm_on_init()->set_value(true);
   cluster.mutable_metadata();
   const SupportFindings findings = check_support(cluster);
   EXPECT_THAT(findings.unsupported, IsEmpty());
-  EXPECT_THAT(paths(findings.ignored), ElementsAre("dns_refresh_rate", "metadata"));
-  EXPECT_EQ(findings.ignored[0].what, "no names are resolved");
+  EXPECT_THAT(paths(findings.ignored), ElementsAre("metadata", "wait_for_warm_on_init"));
+  EXPECT_EQ(findings.ignored[0].what, "nothing reads a cluster's metadata");
 }
 
 TEST(CheckSupport, WritesMapKeysInQuotesAndInOrder) {
@@ -219,8 +219,8 @@ static_resources:
   clusters:
   - name: a
     connect_timeout: 1s
-    dns_lookup_family: V4_ONLY
-    type: STRICT_DNS
+    wait_for_warm_on_init: true
+    type: EDS
     load_assignment: {cluster_name: a}
     typed_extension_protocol_options:
       envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
@@ -231,11 +231,11 @@ static_resources:
                                       "a.yaml", ConfigFormat::kYaml);
   ASSERT_TRUE(loaded.ok()) << loaded.diagnostics().to_string();
   const std::vector<SupportNote> ignored = enforce_support(loaded.message(), loaded.diagnostics());
-  EXPECT_THAT(paths(ignored), ElementsAre("static_resources.clusters[0].dns_lookup_family"));
+  EXPECT_THAT(paths(ignored), ElementsAre("static_resources.clusters[0].wait_for_warm_on_init"));
   EXPECT_FALSE(loaded.ok());
   const std::string text = loaded.diagnostics().to_string();
   EXPECT_THAT(text, HasSubstr("a.yaml:7:"));
-  EXPECT_THAT(text, HasSubstr("static_resources.clusters[0].type: STRICT_DNS is known to Envoy"));
+  EXPECT_THAT(text, HasSubstr("static_resources.clusters[0].type: EDS is known to Envoy"));
   EXPECT_THAT(text, HasSubstr("a.yaml:13:"));
   EXPECT_THAT(text, HasSubstr("explicit_http_config.http3_protocol_options: known to Envoy"));
 }

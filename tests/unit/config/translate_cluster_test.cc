@@ -76,7 +76,11 @@ TEST(TranslateCluster, ReadsEveryFieldThatTheTableCallsHonoured) {
   expect_table_agrees(
       "envoy.config.cluster.v3.Cluster", cluster_cases(),
       {"type", "transport_socket", "transport_socket_matches", "round_robin_lb_config", "least_request_lb_config",
-       "original_dst_lb_config", "cleanup_interval"});
+       "original_dst_lb_config", "cleanup_interval",
+       // translate_dns_test.cc
+       "cluster_type", "dns_refresh_rate", "dns_failure_refresh_rate", "dns_jitter", "respect_dns_ttl",
+       "dns_lookup_family", "dns_resolvers", "use_tcp_for_dns_lookups", "dns_resolution_config",
+       "typed_dns_resolver_config"});
 }
 
 TestConfig original_dst_config(const std::string& settings = {}) {
@@ -191,7 +195,7 @@ TEST(TranslateCluster, ReadsEndpoints) {
   const Translated t(config);
   ASSERT_TRUE(t.ok()) << t.messages();
   ASSERT_EQ(t.cluster().hosts().size(), 3u);
-  EXPECT_EQ(t.cluster().priority_count(), 2u);
+  EXPECT_EQ(t.cluster().hosts()[2]->priority(), 1u);
   const upstream::Host& host = *t.cluster().hosts()[0];
   EXPECT_EQ(host.address().to_string(), "127.0.0.1:1");
   EXPECT_EQ(host.weight(), 3u);
@@ -254,11 +258,11 @@ TEST(TranslateCluster, HostsOfAllLocalitiesOfAPriorityAreOneSet) {
   const Translated t(config);
   ASSERT_TRUE(t.ok()) << t.messages();
   std::string first;
-  for (const auto& host : t.cluster().hosts_of(0)) {
-    first += std::to_string(host->address().port()) + host->locality().zone + " ";
+  for (const auto& host : t.cluster().hosts()) {
+    if (host->priority() == 0) first += std::to_string(host->address().port()) + host->locality().zone + " ";
   }
   EXPECT_EQ(first, "1a 2a 3b ");
-  EXPECT_EQ(t.cluster().hosts_of(1).size(), 1u);
+  EXPECT_EQ(t.cluster().hosts().size(), 4u);
   ASSERT_EQ(t.loaded().ignored.size(), 2u);
   EXPECT_THAT(t.loaded().ignored[0].path, HasSubstr("load_assignment.endpoints[0].load_balancing_weight"));
 }
@@ -318,18 +322,6 @@ TEST(TranslateCluster, RefusesWhatOnlyListenersHonour) {
   config.cluster["http_protocol_options"] = "{allow_chunked_length: true}";
   EXPECT_THAT(Translated(config).messages(),
               HasSubstr("clusters[0].http_protocol_options.allow_chunked_length: known to Envoy"));
-}
-
-TEST(TranslateCluster, SaysOnceThatNamesAreNotResolved) {
-  TestConfig config;
-  config.cluster["type"] = "STRICT_DNS";
-  config.cluster["load_assignment"] =
-      assignment(locality("{endpoint: {address: {socket_address: {address: a.example, port_value: 80}}}}"));
-  const Translated dns(config);
-  EXPECT_EQ(dns.loaded().errors, 1u) << dns.messages();
-  config.cluster["type"] = "STATIC";
-  EXPECT_THAT(Translated(config).messages(),
-              HasSubstr("socket_address.address: 'a.example' is not an IPv4 or IPv6 address"));
 }
 
 TEST(TranslateCluster, ReadsTheHttpOptions) {
