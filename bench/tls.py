@@ -16,17 +16,19 @@ import tempfile
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import comparison, proxies  # noqa: E402  pylint: disable=wrong-import-position
-from support.credentials import CIPHER, Credentials  # noqa: E402  pylint: disable=wrong-import-position
-from support.measure import (LOAD_CPU, ROOT, costed, h2load, load,  # noqa: E402  pylint: disable=wrong-import-position
+from support.credentials import Credentials  # noqa: E402  pylint: disable=wrong-import-position
+from support.measure import (LOAD_CPU, ROOT, costed, h2load,  # noqa: E402  pylint: disable=wrong-import-position
                              load_h2)
 
 MAKERS = {"millrace": proxies.millrace, "nginx": proxies.nginx, "haproxy": proxies.haproxy}
-KEEP_ALIVE = {"64B-c32": ("/64", 32), "1MiB-c16": ("/1048576", 16)}  # path, connections
-HANDSHAKES = {"full-1.3": ("1.3", "full"), "resumed-1.3": ("1.3", "resumed"), "resumed-1.2": ("1.2", "resumed")}
+# name: what bench_tls_client is to do: version, kind, connections at a time, bytes of a response
+HANDSHAKES = {"full-1.3": ("1.3", "full", 16, 64), "resumed-1.3": ("1.3", "resumed", 16, 64),
+              "resumed-1.2": ("1.2", "resumed", 16, 64)}
+OVER_TLS = {"64B-c32": ("1.3", "keepalive", 32, 64), "64B-c256": ("1.3", "keepalive", 256, 64),
+            "1MiB-c16": ("1.3", "keepalive", 16, 1 << 20)} | HANDSHAKES
 GRPC = {"grpc": False, "grpc-tls": True}
-SCENARIOS = (*KEEP_ALIVE, *HANDSHAKES, *GRPC, "idle")
+SCENARIOS = (*OVER_TLS, *GRPC, "idle")
 
-HANDSHAKES_AT_ONCE = 16
 IDLE_CONNECTIONS = 2000
 GRPC_CONNECTIONS, GRPC_STREAMS = 10, 100
 GRPC_PATH = "bench.grpc"  # by its ending nghttpd knows the content type
@@ -41,36 +43,23 @@ def started(stack, backend_port, mode, wanted, credentials):
     return [stack.enter_context(MAKERS[name](backend_port, mode, credentials=credentials)) for name in wanted]
 
 
-def keep_alive(name, options, backend_port, credentials):
-    path, connections = KEEP_ALIVE[name]
-
-    def sample(program, seconds=options.seconds):
-        return load(program, f"https://127.0.0.1:{program.port}{path}", connections, seconds,
-                    environment={"OPENSSL_CONF": credentials.openssl_conf})
-    with contextlib.ExitStack() as stack:
-        running = started(stack, backend_port, "http", options.proxies, credentials)
-        for program in running:
-            sample(program, 1)  # warms pools and caches
-        return comparison.take_turns(name, running, options.rounds, sample)
-
-
 def tls_client(*arguments):
     return ["taskset", "-c", str(LOAD_CPU), TLS_CLIENT, *[str(argument) for argument in arguments]]
 
 
-def handshakes(name, options, backend_port, credentials):
-    version, kind = HANDSHAKES[name]
+def over_tls(name, options, backend_port, credentials):
+    version, kind, connections, size = OVER_TLS[name]
 
-    def connect(program, seconds):
-        done = subprocess.run(tls_client(program.port, version, kind, HANDSHAKES_AT_ONCE, seconds), check=True,
+    def ask(program, seconds):
+        done = subprocess.run(tls_client(program.port, version, kind, connections, seconds, size), check=True,
                               capture_output=True, text=True, timeout=seconds + 60)
         return json.loads(done.stdout)
     with contextlib.ExitStack() as stack:
         running = started(stack, backend_port, "http", options.proxies, credentials)
         for program in running:
-            connect(program, 1)
+            ask(program, 1)  # warms pools and caches
         return comparison.take_turns(name, running, options.rounds, lambda program: costed(
-            program, lambda: connect(program, options.seconds)))
+            program, lambda: ask(program, options.seconds)))
 
 
 def check_grpc(url, message_file):
@@ -89,8 +78,7 @@ def grpc(name, options, credentials):
         message = stack.enter_context(tempfile.NamedTemporaryFile("w", encoding="ascii"))
         message.write(GRPC_MESSAGE)
         message.flush()
-        flags = ["-d", message.name, "-H", "content-type: application/grpc", "-H", "te: trailers",
-                 f"--tls13-ciphers={CIPHER}"]
+        flags = ["-d", message.name, "-H", "content-type: application/grpc", "-H", "te: trailers"]
         backend = stack.enter_context(proxies.grpc_backend(GRPC_PATH, GRPC_MESSAGE))
         running = started(stack, backend.port, "h2h2", options.proxies, credentials if is_tls else None)
         urls, requests = {}, {}
@@ -105,7 +93,7 @@ def grpc(name, options, credentials):
 
 def idle_connection_bytes(program, count):
     """Resident memory per connection that has served one request over TLS 1.3 and waits for the next."""
-    subprocess.run(tls_client(program.port, "1.3", "full", HANDSHAKES_AT_ONCE, 1), check=True, capture_output=True)
+    subprocess.run(tls_client(program.port, "1.3", "full", 16, 1, 64), check=True, capture_output=True)
     before = program.rss_kib()
     with subprocess.Popen(tls_client(program.port, "1.3", "idle", count), stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as client:
@@ -141,7 +129,8 @@ def bars(results, memory):
             what = "requests per CPU second (the load is the limit)"
             value = theirs["cpu_us_per_request"] / mine["cpu_us_per_request"]
         found.append(comparison.bar(f"{scenario} {what}, times {other}", value, limit, at_least))
-    compare("64B-c32", "nginx", "requests_per_s", "requests/s", 1.4, True)
+    for scenario in ("64B-c32", "64B-c256"):
+        compare(scenario, "nginx", "requests_per_s", "requests/s", 1.4, True)
     compare("1MiB-c16", "nginx", "mib_per_s", "throughput", 1.1, True)
     for scenario in HANDSHAKES:
         compare(scenario, "nginx", "cpu_us_per_request", "CPU of a connection", 0.6, False)
@@ -182,8 +171,7 @@ def main():
             elif name in GRPC:
                 results[name] = grpc(name, options, credentials)
             else:
-                measure = keep_alive if name in KEEP_ALIVE else handshakes
-                results[name] = measure(name, options, backend.port, credentials)
+                results[name] = over_tls(name, options, backend.port, credentials)
     return comparison.publish(options, table(results, memory, options.about), {"results": results, "memory": memory},
                               bars(results, memory))
 

@@ -1,30 +1,17 @@
-"""What one run of a TLS comparison shares: a certificate for all proxies, and what its load generators offer."""
+"""The certificate that all proxies of a TLS comparison share."""
 import os
 import shutil
 import subprocess
 import tempfile
 
-CIPHER = "TLS_AES_128_GCM_SHA256"
-# Without it OpenSSL's clients offer AES-256 first, which servers take or not as they please.
-OPENSSL_CONF = f"""
-openssl_conf = all
-[all]
-ssl_conf = ssl
-[ssl]
-system_default = defaults
-[defaults]
-Ciphersuites = {CIPHER}
-"""
-
 
 class Credentials:
-    """A folder with a self-signed ECDSA P-256 certificate: `chain`, `key`, and `both` in one file; `openssl_conf` for
-    the environment of load generators that use OpenSSL."""
+    """A folder with a self-signed ECDSA P-256 certificate: `chain`, `key`, and `both` in one file."""
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="millrace-bench-")
-        self.chain, self.key, self.both, self.openssl_conf = (
-            os.path.join(self.folder, name) for name in ("chain.pem", "key.pem", "both.pem", "openssl.cnf"))
+        self.chain, self.key, self.both = (
+            os.path.join(self.folder, name) for name in ("chain.pem", "key.pem", "both.pem"))
         try:
             subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                             "-days", "30", "-subj", "/CN=bench.example", "-addext", "subjectAltName=DNS:bench.example",
@@ -33,8 +20,6 @@ class Credentials:
                 for part in (self.chain, self.key):
                     with open(part, encoding="ascii") as f:
                         out.write(f.read())
-            with open(self.openssl_conf, "w", encoding="ascii") as f:
-                f.write(OPENSSL_CONF)
         except BaseException:
             self.close()
             raise

@@ -105,8 +105,8 @@ class Program:
         self.close()
 
 
-def wrk(url, connections, seconds, headers=(), cgroup=None, environment=None):
-    """One run of wrk on the load's CPU; a dictionary of what REPORT prints. `environment`: additions to ours."""
+def wrk(url, connections, seconds, headers=(), cgroup=None):
+    """One run of wrk on the load's CPU; a dictionary of what REPORT prints."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(REPORT)
         script.flush()
@@ -114,16 +114,16 @@ def wrk(url, connections, seconds, headers=(), cgroup=None, environment=None):
                    "--timeout", "10s", "-s", script.name,
                    *[part for header in headers for part in ("-H", header)], url]
         done = subprocess.run(in_cgroup(cgroup, command), capture_output=True, text=True, timeout=seconds + 60,
-                              check=False, env=os.environ | (environment or {}))
+                              check=False)
     for line in done.stdout.splitlines():
         if line.startswith("JSON "):
             return json.loads(line[5:])
     raise RuntimeError(f"wrk: {done.stdout}{done.stderr}")
 
 
-def load(program, url, connections, seconds, headers=(), cgroup=None, environment=None):
+def load(program, url, connections, seconds, headers=(), cgroup=None):
     """One round: the load's numbers and what the program spent on them."""
-    return costed(program, lambda: wrk(url, connections, seconds, headers, cgroup, environment))
+    return costed(program, lambda: wrk(url, connections, seconds, headers, cgroup))
 
 
 def costed(program, run):
@@ -133,7 +133,7 @@ def costed(program, run):
     cpu = program.cpu_s() - cpu
     duration_s = result["duration_us"] / 1e6
     requests = max(result["requests"], 1)
-    return {"requests_per_s": requests / duration_s, "mib_per_s": result.get("bytes", 0) / duration_s / 2**20,
+    return {"requests_per_s": requests / duration_s, "mib_per_s": result["bytes"] / duration_s / 2**20,
             "cpu_us_per_request": cpu * 1e6 / requests, "cpu_share": cpu / duration_s, "p50_us": result["p50_us"],
             "p99_us": result["p99_us"], "errors": result["errors"], "rss_kib": program.rss_kib()}
 
