@@ -17,6 +17,7 @@ namespace {
 constexpr size_t kRecordHeadBytes = 5;
 constexpr size_t kRecordBodyBytesMax = 16384 + 2048;  // TLS 1.2; TLS 1.3 allows less
 constexpr size_t kPlainBytesMax = 16384;              // of one record
+constexpr size_t kPlainBytesUncut = 8192;             // in one piece: worth a record
 
 // The first bytes of the wire, at most `size`, copied together: returns how many.
 size_t peek(const base::Buffer& wire, uint8_t* out, size_t size) {
@@ -280,16 +281,19 @@ void Session::count_handshake() {
   if (algorithm != 0) count(stats_, "sigalgs.", SSL_get_signature_algorithm_name(algorithm, 1));
 }
 
-// The next record's bytes: where they lie when they lie together, or gathered in scratch, since a record costs more
-// than a copy of small pieces does.
+// The next record's bytes: where they lie when many lie together, or gathered in scratch, since a record costs more
+// than a copy of small pieces does. A large piece is not cut to fill a record up: what is left of it would want filling
+// up too, and so on, until all of a long body was copied.
 std::string_view Session::next_plain(base::Buffer& plain_in, char* scratch) const {
   const std::string_view front = plain_in.front();
-  if (front.size() >= kPlainBytesMax || front.size() == plain_in.size()) return front.substr(0, kPlainBytesMax);
+  if (front.size() >= kPlainBytesUncut || front.size() == plain_in.size()) return front.substr(0, kPlainBytesMax);
   size_t size = 0;
   for (size_t i = 0; i < plain_in.slice_count() && size < kPlainBytesMax; ++i) {
-    const std::string_view piece = plain_in.slice(i).view().substr(0, kPlainBytesMax - size);
-    std::memcpy(scratch + size, piece.data(), piece.size());
-    size += piece.size();
+    const std::string_view piece = plain_in.slice(i).view();
+    const size_t part = std::min(piece.size(), kPlainBytesMax - size);
+    if (part < piece.size() && piece.size() >= kPlainBytesUncut) break;
+    std::memcpy(scratch + size, piece.data(), part);
+    size += part;
   }
   return {scratch, size};
 }
