@@ -10,8 +10,8 @@ from support.tls import TlsCase
 # LOW and below are harmless; WARN is what testssl.sh could not find out.
 BAD = {"MEDIUM", "HIGH", "CRITICAL", "FATAL"}
 LOOKED_FOR = {"heartbleed", "CCS", "ticketbleed", "ROBOT", "secure_renego", "secure_client_renego", "CRIME_TLS",
-              "BREACH", "POODLE_SSL", "SWEET32", "FREAK", "DROWN", "LOGJAM", "BEAST", "LUCKY13", "RC4", "cipherlist_NULL",
-              "cipherlist_aNULL", "cipherlist_EXPORT", "cipherlist_LOW", "cipher_order", "PFS"}
+              "BREACH", "POODLE_SSL", "SWEET32", "FREAK", "DROWN", "LOGJAM", "BEAST", "LUCKY13", "RC4",
+              "cipherlist_NULL", "cipherlist_aNULL", "cipherlist_EXPORT", "cipherlist_LOW", "cipher_order", "PFS"}
 
 
 class TestsslTest(TlsCase):

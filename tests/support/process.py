@@ -32,6 +32,26 @@ def accepts_connections(port):
         return False
 
 
+def all_stopped(pid):
+    """Whether SIGSTOP has reached every thread."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/stat", encoding="utf-8", errors="replace") as f:
+            if f.read().rpartition(")")[2].split()[0] != "T":
+                return False
+    return True
+
+
+def unread_bytes(port):
+    """What waits in the receive queues of the IPv4 sockets that a port of this machine accepted."""
+    total = 0
+    with open("/proc/net/tcp", encoding="utf-8") as f:
+        for line in f.readlines()[1:]:
+            fields = line.split()
+            if int(fields[1].split(":")[1], 16) == port and fields[3] == "01":
+                total += int(fields[4].split(":")[1], 16)
+    return total
+
+
 class Process:
     """Runs `command`; `folder` is a temporary folder of its own, removed by close()."""
 
