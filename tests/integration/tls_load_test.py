@@ -1,5 +1,5 @@
-"""What many, slow and unwilling TLS clients cost the others: big RSA keys, ClientHellos in pieces, handshakes that never
-end.
+"""What many, slow and unwilling TLS clients cost the others: big RSA keys, ClientHellos in pieces, handshakes that
+never end.
 """
 import signal
 import socket

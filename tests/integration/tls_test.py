@@ -8,9 +8,7 @@ import time
 
 from support import configs
 from support.certificates import Authority
-from support.ports import free_port
-from support.process import nginx
-from support.tls import TlsCase, say_headers
+from support.tls import TlsCase, UpstreamTlsCase, say_headers
 
 INSPECTOR = f"""\
 listener_filters:
@@ -182,23 +180,7 @@ validation_context:
         proxy.wait_stat(f"listener.127.0.0.1_{proxy.port}.ssl.fail_verify_san", 1)
 
 
-class UpstreamTlsTest(TlsCase):
-    def nginx_tls(self, extra=""):
-        port = free_port()
-        text = (f"listen 127.0.0.1:{port} ssl; ssl_certificate {self.pair[0]}; ssl_certificate_key {self.pair[1]}; "
-                "ssl_protocols TLSv1.2 TLSv1.3; "
-                + extra + 'location / { return 200 "$ssl_protocol $ssl_server_name $uri"; }')
-        self.enterContext(nginx(free_port(), text))
-        return port
-
-    def to(self, port, transport, **options):
-        return self.http(configs.route("up"), clusters=[configs.cluster("up", port, extra=transport)], **options)
-
-    def get(self, port, path="/"):
-        done = subprocess.run(["curl", "-sS", "--max-time", "20", "-w", " %{http_code}",
-                               f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True)
-        return done.stdout
-
+class UpstreamTlsTest(UpstreamTlsCase):
     def test_requests_reach_nginx_over_tls_on_one_connection(self):
         log = os.path.join(self.folder, "log")
         line = "%UPSTREAM_TLS_VERSION% %UPSTREAM_PEER_SUBJECT% %UPSTREAM_SERVER_NAME%"

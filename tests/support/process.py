@@ -52,6 +52,26 @@ def unread_bytes(port):
     return total
 
 
+def core_memory(pid):
+    """(name, bytes) of each mapping that a core dump of the process would hold: all that is written to, but for what
+    is marked as not to be dumped."""
+    mappings, current = [], None
+    with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="replace") as f:
+        for line in f:
+            if MAPPING.match(line):
+                span, permissions, *rest = line.split()
+                current = (*(int(end, 16) for end in span.split("-")), permissions, rest[-1])
+            elif line.startswith("VmFlags:") and not {"dd", "io", "pf"} & set(line.split()) and "r" in current[2]:
+                mappings.append(current)
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        for start, end, _, name in mappings:
+            try:
+                memory.seek(start)
+                yield f"{name} {start:x}", memory.read(end - start)
+            except (OSError, OverflowError):
+                continue  # of the kernel's own
+
+
 class Process:
     """Runs `command`; `folder` is a temporary folder of its own, removed by close()."""
 

@@ -10,6 +10,8 @@ import tempfile
 from support import configs
 from support.case import ProxyCase
 from support.certificates import Authority
+from support.ports import free_port
+from support.process import nginx
 
 
 def say_headers(peer):
@@ -97,3 +99,23 @@ class TlsCase(ProxyCase):
             return ""
         with open(path, encoding="utf-8") as f:
             return f.read()
+
+
+class UpstreamTlsCase(TlsCase):
+    """The daemon before an nginx that speaks TLS."""
+
+    def nginx_tls(self, extra="", says="$ssl_protocol $ssl_server_name $uri", listen=""):
+        port = free_port()
+        text = (f"listen 127.0.0.1:{port} ssl {listen}; ssl_certificate {self.pair[0]}; "
+                f"ssl_certificate_key {self.pair[1]}; ssl_protocols TLSv1.2 TLSv1.3; "
+                + extra + f'location / {{ return 200 "{says}"; }}')
+        self.enterContext(nginx(free_port(), text))
+        return port
+
+    def to(self, port, transport, **options):
+        return self.http(configs.route("up"), clusters=[configs.cluster("up", port, extra=transport)], **options)
+
+    def get(self, port, path="/", *arguments):
+        done = subprocess.run(["curl", "-sS", "--max-time", "20", "-w", " %{http_code}", *arguments,
+                               f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True)
+        return done.stdout

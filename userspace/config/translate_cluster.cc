@@ -85,7 +85,6 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
   http_options(from, to, path);
   if (from.has_transport_socket()) {
     to.transport = upstream_transport(from.transport_socket(), stat_name(to), path + ".transport_socket");
-    refuse_server_name_by_request(from, to, path);
   }
   if (to.http.protocol == upstream::HttpProtocol::kAuto && to.transport == nullptr &&
       from.transport_socket_matches().empty()) {

@@ -6,7 +6,6 @@
 #include "envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol.pb.h"
 #include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
-#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "net/proxy_transport.h"
 #include "stats/names.h"
 #include "stats/schema_ssl.h"
@@ -116,25 +115,6 @@ std::shared_ptr<const net::TransportFactory> Translator::upstream_transport(cons
         [](Translator& self, const auto& message, const TlsPlace&, Path p) { return self.tls_client(message, p); });
   }
   return nullptr;
-}
-
-// auto_sni takes the server name from each request, so that connections could not be shared as they are.
-void Translator::refuse_server_name_by_request(const cluster_v3::Cluster& from, const upstream::ClusterOptions& cluster,
-                                               Path path) {
-  if (cluster.transport == nullptr) return;
-  const auto check = [&](const core_v3::UpstreamHttpProtocolOptions& options, Path at) {
-    if (!options.auto_sni() && !options.auto_san_validation()) return;
-    error(at + (options.auto_sni() ? ".auto_sni" : ".auto_san_validation"),
-          "known to Envoy, not supported by Millrace yet",
-          "name the server in the UpstreamTlsContext: sni or auto_host_sni, and auto_sni_san_validation");
-  };
-  check(from.upstream_http_protocol_options(), path + ".upstream_http_protocol_options");
-  for (const auto& [key, any] : from.typed_extension_protocol_options()) {
-    envoy::extensions::upstreams::http::v3::HttpProtocolOptions options;
-    if (!any.UnpackTo(&options)) continue;
-    check(options.upstream_http_protocol_options(),
-          fmt::format("{}.typed_extension_protocol_options[\"{}\"].upstream_http_protocol_options", path, key));
-  }
 }
 
 std::vector<Translator::TransportMatch> Translator::transport_matches(const cluster_v3::Cluster& from,

@@ -47,6 +47,7 @@ class HeaderValueOption;
 class Http1ProtocolOptions;
 class Http2ProtocolOptions;
 class HttpProtocolOptions;
+class UpstreamHttpProtocolOptions;
 class SocketAddress;
 class SocketOption;
 class SubstitutionFormatString;
@@ -230,6 +231,7 @@ class Translator {
   void http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void http_protocol_options(const google::protobuf::Any& from, upstream::HttpOptions& to, Path path);
   void common_http(const core_v3::HttpProtocolOptions& from, upstream::HttpOptions& to);
+  void server_name_by_request(const core_v3::UpstreamHttpProtocolOptions& from, upstream::HttpOptions& to);
   void http1(const core_v3::Http1ProtocolOptions& from, upstream::HttpOptions& to, Path path);
 
   // translate_listener.cc
@@ -269,8 +271,6 @@ class Translator {
                                                                     TlsPlace place, Path path);
   std::shared_ptr<const net::TransportFactory> upstream_transport(const core_v3::TransportSocket& from,
                                                                   const std::string& cluster, Path path);
-  void refuse_server_name_by_request(const cluster_v3::Cluster& from, const upstream::ClusterOptions& cluster,
-                                     Path path);
   std::vector<TransportMatch> transport_matches(const cluster_v3::Cluster& from, const std::string& stat_name,
                                                 Path path);
   static const TransportMatch* matching(const std::vector<TransportMatch>& matches, const core_v3::Metadata& metadata);

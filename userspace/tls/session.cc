@@ -143,6 +143,7 @@ void Session::set_up_client(const net::TransportFactory::Ask& ask) {
     ERR_clear_error();
   }
   const bool configured = !options.common.alpn.empty();
+  if (!ask.verify_name.empty()) verify_name_ = std::make_unique<const std::string>(ask.verify_name);
   const std::span<const std::string> alpn = !ask.alpn.empty() || configured ? ask.alpn : ask.alpn_fallback;
   if (!alpn.empty()) {
     base::Result<std::string> wire = alpn_wire_form(alpn);
@@ -151,8 +152,14 @@ void Session::set_up_client(const net::TransportFactory::Ask& ask) {
   if (options.allow_renegotiation) SSL_set_renegotiate_mode(ssl, ssl_renegotiate_freely);
   SSL_set_enforce_rsa_key_usage(ssl, options.enforce_rsa_key_usage);
   if (!core_->sessions().enabled()) return;
-  bssl::UniquePtr<SSL_SESSION> session = core_->sessions().take(name);
+  bssl::UniquePtr<SSL_SESSION> session = core_->sessions().take(session_name(name));
   if (session != nullptr) SSL_set_session(ssl, session.get());
+}
+
+std::string Session::session_name(std::string_view server_name) const {
+  std::string name(server_name);
+  if (verify_name_ != nullptr) name.append(1, '\0').append(*verify_name_);
+  return name;
 }
 
 Session& Session::of(const SSL* ssl) {
@@ -186,7 +193,8 @@ ssl_verify_result_t Session::verify_peer(uint8_t* alert) {
     chain.push_back(sk_CRYPTO_BUFFER_value(sent, i));
   }
   const char* name = SSL_get_servername(ssl_.get(), TLSEXT_NAMETYPE_host_name);
-  Validator::Verdict verdict = core_->validator().judge(chain, name == nullptr ? "" : name, stats_);
+  const std::string_view verify_name = verify_name_ == nullptr ? std::string_view() : *verify_name_;
+  Validator::Verdict verdict = core_->validator().judge(chain, name == nullptr ? "" : name, verify_name, stats_);
   peer_validated_ = verdict.validated;
   if (verdict.accepted) return ssl_verify_ok;
   refusal_ = std::move(verdict.details);
@@ -196,7 +204,7 @@ ssl_verify_result_t Session::verify_peer(uint8_t* alert) {
 
 void Session::keep(bssl::UniquePtr<SSL_SESSION> session) const {
   const char* name = SSL_get_servername(ssl_.get(), TLSEXT_NAMETYPE_host_name);
-  core_->sessions().add(name == nullptr ? "" : name, std::move(session));
+  core_->sessions().add(session_name(name == nullptr ? "" : name), std::move(session));
 }
 
 void Session::log_key(std::string_view line) const {

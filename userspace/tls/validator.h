@@ -33,8 +33,10 @@ class Validator {
     int alert = 0;           // of a refusal
     std::string details;     // likewise
   };
-  // chain: as the peer sent it, the leaf first. server_name: the SNI we sent. Counts a refusal.
-  Verdict judge(std::span<CRYPTO_BUFFER* const> chain, std::string_view server_name, stats::StatShard& stats) const;
+  // chain: as the peer sent it, the leaf first. server_name: the SNI we sent. verify_name: a name that this one
+  // connection asks for besides all rules; empty: none. Counts a refusal.
+  Verdict judge(std::span<CRYPTO_BUFFER* const> chain, std::string_view server_name, std::string_view verify_name,
+                stats::StatShard& stats) const;
 
   // Subjects of the trusted authorities in DER: what a server tells clients that it takes.
   const std::vector<std::string>& authority_names() const { return authority_names_; }
@@ -54,7 +56,8 @@ class Validator {
   base::Result<void> compile(const ValidationOptions& options);
   void add_authority(X509* certificate);
   bool verify_chain(std::span<const bssl::UniquePtr<X509>> chain, Verdict& verdict) const;
-  bool check_names(const X509* leaf, std::string_view server_name, Verdict& verdict) const;
+  bool check_names(const X509* leaf, std::string_view server_name, std::string_view verify_name,
+                   Verdict& verdict) const;
   bool check_pins(CRYPTO_BUFFER* der, X509* leaf) const;
 
   Side side_ = Side::kServer;

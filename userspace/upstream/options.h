@@ -107,6 +107,11 @@ struct HttpOptions {
   bool proper_case_header_keys = false;      // header_key_format
   bool enable_trailers = false;
   bool send_fully_qualified_url = false;
+  // upstream_http_protocol_options: the host a request is for, or what this header says in its place, is the server
+  // name that its connection sends, and has to be named by the certificate.
+  bool auto_sni = false;
+  bool auto_san_validation = false;
+  std::string override_auto_sni_header;
   http::Http2Options http2;
 };
 
