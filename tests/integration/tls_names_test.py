@@ -19,11 +19,12 @@ class ServerNameTest(UpstreamTlsCase):
         super().setUp()
         self.pair = self.authority.issue("a.test", "DNS:a.test,DNS:b.test,DNS:*.wild.test,IP:127.0.0.1")
 
-    def by_host(self, options, action="", trust=True, clusters_extra=""):
-        transport = configs.upstream_tls(self.authority.file if trust else None,
+    def by_host(self, options, action="", extra="", http2=False):
+        transport = configs.upstream_tls(self.authority.file,
                                          common="tls_params: { tls_maximum_protocol_version: TLSv1_3 }")
-        cluster = configs.cluster("up", self.nginx_tls(), extra=transport + "\n" + HTTP_OPTIONS + "{ " + options + " }"
-                                  + clusters_extra)
+        protocol = HTTP_OPTIONS.replace("{ http_", "{ http2_") if http2 else HTTP_OPTIONS
+        cluster = configs.cluster("up", self.nginx_tls(listen="http2" if http2 else ""),
+                                  extra=f"{transport}\n{protocol.rstrip()} {{ {options} }}\n{extra}")
         return self.http(configs.route("up", action=action), clusters=[cluster])
 
     def named(self, proxy, host, *arguments):
@@ -66,9 +67,25 @@ class ServerNameTest(UpstreamTlsCase):
         proxy = self.by_host("auto_sni: true", action="host_rewrite_literal: b.test")
         self.assertEqual(self.named(proxy, "a.test"), ("b.test", "200"))
 
-    def test_pools_of_names_that_nobody_asks_for_any_more_are_forgotten(self):
-        limit = "\ncircuit_breakers: { thresholds: [{ max_connection_pools: 2 }] }"
-        proxy = self.by_host("auto_sni: true", clusters_extra=limit)
+    def test_so_it_is_with_http_2(self):
+        proxy = self.by_host("auto_sni: true, auto_san_validation: true", http2=True)
+        for _ in range(2):
+            for host in ("a.test", "b.test"):
+                self.assertEqual(self.named(proxy, host), (host, "200"))
+        self.assertEqual(self.named(proxy, "nobody.test"), (None, "503"))
+        self.assertEqual(proxy.stat("cluster.up.upstream_cx_http2_total"), 2)
+
+    def test_the_host_name_of_an_endpoint_is_the_server_name_with_auto_host_sni(self):
+        transport = configs.upstream_tls(self.authority.file, "auto_host_sni: true\nauto_sni_san_validation: true")
+        for host, status in (("b.test", "200"), ("nobody.test", "503")):
+            cluster = configs.cluster("up", self.nginx_tls(), extra=transport)
+            cluster = cluster.replace("endpoint: { address", f"endpoint: {{ hostname: {host}, address")
+            proxy = self.http(configs.route("up"), clusters=[cluster])
+            self.assertEqual(self.named(proxy, "a.test"), (host if status == "200" else None, status))
+
+    def test_pools_of_names_are_limited(self):
+        limit = "circuit_breakers: { thresholds: [{ max_connection_pools: 2 }] }"
+        proxy = self.by_host("auto_sni: true", extra=limit)
         refused = "cluster.up.upstream_cx_pool_overflow"
         self.assertEqual(self.named(proxy, "a.test")[1], "200")
         self.assertEqual(self.named(proxy, "b.test")[1], "200")

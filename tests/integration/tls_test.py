@@ -233,6 +233,8 @@ class UpstreamTlsTest(UpstreamTlsCase):
         answers = {self.get(proxy.port).split()[0] for _ in range(6)}
         self.assertEqual(len(answers), 2, answers)
         self.assertTrue(any(answer.startswith("TLSv1") for answer in answers), answers)
+        self.assertEqual(proxy.stat("cluster.up.tls.total_match_count"), 1)
+        self.assertEqual(proxy.stat("cluster.up.default.total_match_count"), 1)
 
     def test_a_proxy_header_names_the_client(self):
         heads = []
@@ -354,8 +356,35 @@ tls_certificate_sds_secret_configs:
 """)
         proxy = self.start([lambda port: configs.listener(port, configs.hcm(configs.direct()), chain=tls)])
         self.assertEqual(self.serial(proxy.port), self.authority.last_serial)
+        self.assertIn(f"listener.127.0.0.1_{proxy.port}.ssl.certificate.server.expiration_unix_time_seconds",
+                      proxy.stats())
         write(self.renew())
         self.wait_serial(proxy.port, self.authority.last_serial)
+
+    def expiry(self, pair):
+        """Seconds of the epoch, as openssl says it."""
+        shown = subprocess.run(["openssl", "x509", "-in", pair[0], "-noout", "-enddate"], check=True,
+                               capture_output=True, text=True).stdout
+        return int(ssl.cert_time_to_seconds(shown.strip().partition("=")[2]))
+
+    def test_statistics_say_when_certificates_expire(self):
+        mount = os.path.join(self.folder, "mount")
+        self.keep(self.pair, mount)
+        proxy = self.https(configs.direct(), pair=(os.path.join(mount, "tls.crt"), os.path.join(mount, "tls.key")))
+
+        def gauges():
+            return {name: value for name, value in proxy.stats().items() if ".ssl.certificate." in name}
+        first = gauges()
+        self.assertEqual(list(first.values()), [self.expiry(self.pair)], first)
+        self.assertRegex(list(first)[0], f"^listener.127.0.0.1_{proxy.port}.ssl.certificate.unnamed_cert_[0-9a-f]{{8}}"
+                         ".expiration_unix_time_seconds$")
+        self.assertEqual(proxy.stat("server.days_until_first_cert_expiring"), 29)
+        shorter = self.authority.issue("localhost", "DNS:localhost", days=10)
+        self.keep(shorter, mount)
+        self.wait_until(lambda: gauges() == {name: self.expiry(shorter) for name in first}, "the gauge follows")
+        self.assertEqual(proxy.stat("server.days_until_first_cert_expiring"), 9)
+        self.assertIn("envoy_listener_ssl_certificate_expiration_unix_time_seconds{",
+                      proxy.admin("/stats/prometheus")[1])
 
     def test_certificates_are_shown_and_keys_are_not(self):
         proxy = self.https(configs.direct())

@@ -10,6 +10,7 @@
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb.h"
+#include "stats/schema_ssl.h"
 
 namespace millrace::config {
 
@@ -143,6 +144,8 @@ void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOpt
   const std::string path = cluster_path + ".load_assignment";
   const auto& assignment = from.load_assignment();
   const std::vector<TransportMatch> transports = transport_matches(from, stat_name(to), cluster_path);
+  for (const TransportMatch& match : transports) to.transport_match_stats.push_back(match.stats);
+  if (!transports.empty()) to.transport_match_stats.push_back(match_stats(stat_name(to), "default"));
   std::map<uint32_t, bool> priorities;
   for (int l = 0; l < assignment.endpoints_size(); ++l) {
     const auto& source = assignment.endpoints(l);
@@ -162,7 +165,12 @@ void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOpt
       if (endpoint.has_load_balancing_weight()) out.weight = endpoint.load_balancing_weight().value();
       out.health_status = health(endpoint.health_status());
       out.canary = is_canary(endpoint.metadata());
-      if (const TransportMatch* match = matching(transports, endpoint.metadata())) out.transport = match->transport;
+      const TransportMatch* match = matching(transports, endpoint.metadata());
+      if (match != nullptr) out.transport = match->transport;
+      if (!transports.empty()) {
+        const stats::StatBlockPtr& chosen = match != nullptr ? match->stats : to.transport_match_stats.back();
+        chosen->main_shard().inc(stats::transport_match::kTotalMatchCount);
+      }
       locality.endpoints.push_back(std::move(out));
     }
     to.endpoints.push_back(std::move(locality));

@@ -49,6 +49,13 @@ std::shared_ptr<const net::TransportFactory> Translator::reloadable(const Messag
     error(path, context.error().what);
     return nullptr;
   }
+  const auto expiry = [of = below(place.stats, "ssl.certificate."), store = context_.store](const std::string& name) {
+    stats::BlockName certificate = of;
+    const std::string shown = stats::sanitized(name);
+    certificate.prefix += shown + ".";
+    certificate.tags.insert(certificate.tags.begin(), {"envoy.tls_certificate", shown});
+    return store->add_block(stats::certificate::kSchema, certificate);
+  };
   const auto again = [from, place, path, tls_stats, read, secrets = secrets_, store = context_.store] {
     Diagnostics diagnostics;
     BuildContext build;
@@ -64,7 +71,7 @@ std::shared_ptr<const net::TransportFactory> Translator::reloadable(const Messag
   };
   auto made = std::make_shared<ReloadableTransport>(
       place.name, TransportReading{std::move(context), std::move(files_read_)}, again,
-      context_.store->add_block(stats::ssl_socket_factory::kSchema, below(place.stats, place.factory)));
+      context_.store->add_block(stats::ssl_socket_factory::kSchema, below(place.stats, place.factory)), expiry);
   transports_.push_back(made);
   return made;
 }
@@ -124,9 +131,15 @@ std::vector<Translator::TransportMatch> Translator::transport_matches(const clus
     const auto& match = from.transport_socket_matches(i);
     to.push_back({&match.match(),
                   upstream_transport(match.transport_socket(), stat_name,
-                                     fmt::format("{}.transport_socket_matches[{}].transport_socket", path, i))});
+                                     fmt::format("{}.transport_socket_matches[{}].transport_socket", path, i)),
+                  match_stats(stat_name, match.name())});
   }
   return to;
+}
+
+stats::StatBlockPtr Translator::match_stats(const std::string& stat_name, std::string_view match) {
+  return context_.store->add_block(stats::transport_match::kSchema,
+                                   stats::cluster_name(stat_name, stats::sanitized(match)));
 }
 
 // The first whose every label the endpoint has, with that value.

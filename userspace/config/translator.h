@@ -260,6 +260,7 @@ class Translator {
   struct TransportMatch {
     const google::protobuf::Struct* labels;
     std::shared_ptr<const net::TransportFactory> transport;
+    stats::StatBlockPtr stats;
   };
   bool is_plain(const core_v3::TransportSocket& from, Path path);
   template <class Options, class Message>
@@ -273,6 +274,7 @@ class Translator {
                                                                   const std::string& cluster, Path path);
   std::vector<TransportMatch> transport_matches(const cluster_v3::Cluster& from, const std::string& stat_name,
                                                 Path path);
+  stats::StatBlockPtr match_stats(const std::string& stat_name, std::string_view match);
   static const TransportMatch* matching(const std::vector<TransportMatch>& matches, const core_v3::Metadata& metadata);
 
   // translate_tls.cc

@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tls/encoding.h"
 #include "tls/errors.h"
 #include "tls/secret_memory.h"
 #include "tls/x509.h"
@@ -204,6 +205,14 @@ base::Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_pem_certificates(
   return out;
 }
 
+std::string certificate_stat_name(std::string_view kind, const std::string& secret, const Source& source) {
+  if (!secret.empty()) return secret;
+  const std::string& text = source.file.empty() ? source.bytes : source.file;
+  uint8_t digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const uint8_t*>(text.data()), text.size(), digest);
+  return std::string(kind) + "_" + hex({digest, 4});
+}
+
 base::Result<Certificate> load_certificate(const CertificateOptions& options) {
   Certificate certificate;
   if (!options.pkcs12.empty()) {
@@ -236,6 +245,8 @@ base::Result<Certificate> load_certificate(const CertificateOptions& options) {
   }
   if (base::Result<void> fits = check_key_type(certificate); !fits) return fits.error();
   prepare(certificate.key.get());
+  certificate.stat_name = certificate_stat_name("unnamed_cert", options.name,
+                                                options.pkcs12.empty() ? options.chain : options.pkcs12);
   certificate.must_staple = wants_stapling(certificate.leaf.get());
   read_names(certificate);
   if (base::Result<void> staple = read_staple(options.ocsp_staple, certificate); !staple) return staple.error();

@@ -32,6 +32,7 @@ struct CertificateOptions {
   Source pkcs12;       // DER, in place of the other two
   Source password;
   Source ocsp_staple;  // DER
+  std::string name;    // of its secret; empty: it has none
   bool empty() const { return chain.empty() && private_key.empty() && pkcs12.empty(); }
 };
 
@@ -54,6 +55,7 @@ struct SanMatch {
 // CertificateValidationContext.
 struct ValidationOptions {
   Source trusted_ca;               // PEM, any number of certificates and revocation lists
+  std::string name;                // of its secret; empty: it has none
   bool system_roots = false;       // the CA bundle of this machine as well
   Source crl;                      // PEM
   bool only_verify_leaf_cert_crl = false;

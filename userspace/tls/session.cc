@@ -2,7 +2,10 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/nid.h>
+#include <openssl/pool.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <cstring>
@@ -10,6 +13,7 @@
 #include "stats/schema_tls.h"
 #include "tls/errors.h"
 #include "tls/facts.h"
+#include "tls/x509.h"
 
 namespace millrace::tls {
 namespace {
@@ -271,6 +275,21 @@ base::Result<void> Session::handshake() {
   return SSL_get_error(ssl_.get(), result) == SSL_ERROR_WANT_READ ? base::Result<void>() : failed();
 }
 
+// Whether a server's RSA certificate is not meant for what it was used for (RFC 5280, 4.2.1.3), which is let pass
+// without enforce_rsa_key_usage. BoringSSL insists on it with TLS 1.3 and with ECDSA.
+bool Session::key_usage_invalid() const {
+  const SSL* ssl = ssl_.get();
+  if (core_->is_server() || SSL_version(ssl) >= TLS1_3_VERSION || SSL_session_reused(ssl)) return false;
+  const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(ssl);
+  if (chain == nullptr || sk_CRYPTO_BUFFER_num(chain) == 0) return false;
+  const int kind = SSL_CIPHER_get_auth_nid(SSL_get_current_cipher(ssl));
+  const bool encrypts = SSL_CIPHER_get_kx_nid(SSL_get_current_cipher(ssl)) == NID_kx_rsa;
+  if (kind != NID_auth_rsa && !encrypts) return false;
+  bssl::UniquePtr<X509> leaf = parse_certificate(sk_CRYPTO_BUFFER_value(chain, 0));
+  const uint32_t needed = encrypts ? KU_KEY_ENCIPHERMENT : KU_DIGITAL_SIGNATURE;
+  return leaf != nullptr && (X509_get_key_usage(leaf.get()) & needed) == 0;  // all bits, if it does not say
+}
+
 void Session::count_handshake() {
   const SSL* ssl = ssl_.get();
   stats_.inc(stats::tls::kHandshake);
@@ -281,6 +300,7 @@ void Session::count_handshake() {
   if (!has_peer) stats_.inc(stats::tls::kNoCertificate);
   // It was judged when the session was made, by the same rules: the session id context, or the cache, is theirs.
   if (is_reused && has_peer) peer_validated_ = core_->validator().vouches();
+  if (key_usage_invalid()) stats_.inc(stats::tls::kWasKeyUsageInvalid);
   count(stats_, "ciphers.", SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)));
   count(stats_, "versions.", SSL_get_version(ssl));
   const uint16_t curve = SSL_get_curve_id(ssl);

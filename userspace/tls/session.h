@@ -58,6 +58,7 @@ class Session final : public net::Transport {
   std::string_view next_plain(base::Buffer& plain_in, char* scratch) const;
   base::Result<void> failed();
   void count_handshake();
+  bool key_usage_invalid() const;
 
   std::shared_ptr<const ContextCore> core_;
   bssl::UniquePtr<SSL> ssl_;

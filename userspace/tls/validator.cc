@@ -227,6 +227,7 @@ base::Result<void> Validator::load_trust(const ValidationOptions& options) {
   }
   if (!options.trusted_ca.empty()) {
     if (base::Result<void> added = add_authorities(options.trusted_ca); !added) return added;
+    authority_stat_name_ = certificate_stat_name("unnamed_ca_cert", options.name, options.trusted_ca);
     // Lists may stand among the authorities; that there are none is usual.
     base::Result<void> added = add_crls(options.trusted_ca, options.only_verify_leaf_cert_crl);
     if (!added && added.error().code != base::ErrorCode::kNotFound) return added;

@@ -46,6 +46,7 @@ class Validator {
   bool vouches() const { return vouches_; }
   X509* first_authority() const { return first_authority_.get(); }
   const std::string& authority_file() const { return authority_file_; }
+  const std::string& authority_stat_name() const { return authority_stat_name_; }
 
  private:
   Validator() = default;
@@ -69,7 +70,7 @@ class Validator {
   int depth_max_ = -1;
   bssl::UniquePtr<X509_STORE> trust_;  // null: the chain is not verified
   bssl::UniquePtr<X509> first_authority_;
-  std::string authority_file_;
+  std::string authority_file_, authority_stat_name_;
   std::vector<std::string> authority_names_;
   std::vector<SanMatcher> san_matchers_;
   std::vector<std::string> certificate_hashes_, spki_hashes_;  // 32 bytes each

@@ -14,6 +14,7 @@
 #include "net/address.h"
 #include "net/socket.h"
 #include "net/transport.h"
+#include "stats/stats.h"
 
 namespace millrace::upstream {
 
@@ -134,6 +135,8 @@ struct ClusterOptions {
   std::vector<net::SocketOption> socket_options;  // of upstream_bind_config, freebind among them
   // Of hosts that have none of their own; null: plain.
   std::shared_ptr<const net::TransportFactory> transport;
+  // How many endpoints each of transport_socket_matches, and none of them, was right for: here to be kept.
+  std::vector<stats::StatBlockPtr> transport_match_stats;
 };
 
 }  // namespace millrace::upstream
