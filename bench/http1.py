@@ -5,19 +5,17 @@ The proxy has one worker on CPU 1; load generator and backend share CPU 0. Every
 proxies take turns, so that what the machine does meanwhile hits all of them; the table shows medians. README.md says
 what each number means.
 """
-import argparse
 import contextlib
-import json
 import os
 import resource
 import socket
-import statistics
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import proxies  # noqa: E402  pylint: disable=wrong-import-position
-from support.measure import ROOT, load, machine  # noqa: E402  pylint: disable=wrong-import-position
+from support import comparison  # noqa: E402  pylint: disable=wrong-import-position
+from support.measure import load  # noqa: E402  pylint: disable=wrong-import-position
 
 # name: (mode, path, connections, headers)
 SCENARIOS = {
@@ -48,19 +46,12 @@ def start_proxies(stack, backend_port, mode, wanted):
 def measure_scenario(name, rounds, seconds, backend_port, wanted):
     """Medians of every number, by proxy."""
     mode, path, connections, headers = SCENARIOS[name]
-    samples = {}
     with contextlib.ExitStack() as stack:
         running = start_proxies(stack, backend_port, mode, wanted)
         for program in running:
             load(program, f"http://127.0.0.1:{program.port}{path}", connections, 1, headers)  # warms pools and caches
-        for number in range(rounds):
-            for program in running[number % len(running):] + running[:number % len(running)]:
-                sample = load(program, f"http://127.0.0.1:{program.port}{path}", connections, seconds, headers)
-                samples.setdefault(program.name, []).append(sample)
-                print(f"  {name} {program.name}: {sample['requests_per_s']:.0f}/s", file=sys.stderr, flush=True)
-    return {program: {key: statistics.median(sample[key] for sample in taken) for key in taken[0]}
-            | {"errors": sum(sample["errors"] for sample in taken), "rounds": taken}
-            for program, taken in samples.items()}
+        return comparison.take_turns(name, running, rounds, lambda program: load(
+            program, f"http://127.0.0.1:{program.port}{path}", connections, seconds, headers))
 
 
 def idle_connection_bytes(program, count):
@@ -107,13 +98,12 @@ def ratio(results, scenario, key, other="nginx"):
 
 
 def bars(results, memory):
-    """[(what, value, bar as text, met)] for everything that was measured."""
+    """comparison.bar() for everything that was measured."""
     found = []
 
-    def bar(what, value, limit, at_least, unit=""):
+    def bar(what, value, limit, at_least):
         if value is not None:
-            found.append((what, value, f"{'>=' if at_least else '<='} {limit}{unit}",
-                          value >= limit if at_least else value <= limit))
+            found.append(comparison.bar(what, value, limit, at_least))
     for scenario in ("64B-c32", "64B-c256"):
         bar(f"{scenario} requests/s, times nginx", ratio(results, scenario, "requests_per_s"), 1.5, True)
         bar(f"{scenario} CPU per request, times nginx", ratio(results, scenario, "cpu_us_per_request"), 0.6, False)
@@ -147,49 +137,23 @@ def table(results, memory, about):
         lines += ["", "| proxy | fresh RSS MiB | idle connection KiB |", "|---|---|---|"]
         lines += [f"| {name} | {m['fresh_rss_kib'] / 1024:.1f} | {m['idle_connection_bytes'] / 1024:.2f} |"
                   for name, m in memory.items()]
-    lines += ["", "| bar | measured | wanted | met |", "|---|---|---|---|"]
-    lines += [f"| {what} | {value:.2f} | {wanted} | {'yes' if met else 'NO'} |"
-              for what, value, wanted, met in bars(results, memory)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + comparison.bar_table(bars(results, memory))) + "\n"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round of one second, few idle connections")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4, help="of one proxy in one round")
-    parser.add_argument("--only", help="scenarios, separated by commas; 'memory' is one: " + ",".join(SCENARIOS))
-    parser.add_argument("--proxies", default="millrace,nginx,haproxy")
-    parser.add_argument("--out", default=os.path.join(ROOT, "bench", "results", "http1"),
-                        help="results go to this name with .json and .md; empty: nowhere")
-    parser.add_argument("--check", action="store_true", help="exit code 1 if a bar is missed")
-    options = parser.parse_args()
-    if options.quick:
-        options.rounds, options.seconds = 1, 1
+    options = comparison.arguments(__doc__, "http1", [*SCENARIOS, "memory"], ["millrace", "nginx", "haproxy"],
+                                   "one round of one second, few idle connections")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    scenarios = options.only.split(",") if options.only else [*SCENARIOS, "memory"]
-    unknown = [name for name in scenarios if name not in SCENARIOS and name != "memory"]
-    if unknown:
-        parser.error(f"unknown: {unknown}")
-    wanted = options.proxies.split(",")
-    about = machine() | {"rounds": options.rounds, "seconds": options.seconds}
     results, memory = {}, {}
     with proxies.backend() as backend:
-        for name in scenarios:
+        for name in options.only:
             if name == "memory":
-                memory = measure_memory(backend.port, wanted, 500 if options.quick else IDLE_CONNECTIONS, CLUSTERS)
+                memory = measure_memory(backend.port, options.proxies, 500 if options.quick else IDLE_CONNECTIONS,
+                                        CLUSTERS)
             else:
-                results[name] = measure_scenario(name, options.rounds, options.seconds, backend.port, wanted)
-    text = table(results, memory, about)
-    print(text)
-    if options.out:
-        os.makedirs(os.path.dirname(options.out), exist_ok=True)
-        with open(options.out + ".md", "w", encoding="utf-8") as f:
-            f.write(text)
-        with open(options.out + ".json", "w", encoding="utf-8") as f:
-            json.dump({"about": about, "results": results, "memory": memory}, f, indent=1)
-            f.write("\n")
-    return 1 if options.check and not all(met for *_, met in bars(results, memory)) else 0
+                results[name] = measure_scenario(name, options.rounds, options.seconds, backend.port, options.proxies)
+    return comparison.publish(options, table(results, memory, options.about), {"results": results, "memory": memory},
+                              bars(results, memory))
 
 
 if __name__ == "__main__":

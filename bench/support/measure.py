@@ -123,8 +123,13 @@ def wrk(url, connections, seconds, headers=(), cgroup=None):
 
 def load(program, url, connections, seconds, headers=(), cgroup=None):
     """One round: the load's numbers and what the program spent on them."""
+    return costed(program, lambda: wrk(url, connections, seconds, headers, cgroup))
+
+
+def costed(program, run):
+    """What run() measured, in the keys of REPORT, as a sample: rates, and what the program spent meanwhile."""
     cpu = program.cpu_s()
-    result = wrk(url, connections, seconds, headers, cgroup)
+    result = run()
     cpu = program.cpu_s() - cpu
     duration_s = result["duration_us"] / 1e6
     requests = max(result["requests"], 1)
@@ -133,9 +138,9 @@ def load(program, url, connections, seconds, headers=(), cgroup=None):
             "p99_us": result["p99_us"], "errors": result["errors"], "rss_kib": program.rss_kib()}
 
 
-def h2load(url, connections, streams, requests, log=None):
-    """One run of h2load on the load's CPU: requests that succeeded, errors, seconds."""
-    command = ["taskset", "-c", str(LOAD_CPU), "h2load", f"-n{requests}", f"-c{connections}", f"-m{streams}",
+def h2load(url, connections, streams, requests, log=None, more=()):
+    """One run of h2load on the load's CPU: requests that succeeded, errors, seconds. `more`: flags."""
+    command = ["taskset", "-c", str(LOAD_CPU), "h2load", f"-n{requests}", f"-c{connections}", f"-m{streams}", *more,
                *([f"--log-file={log}"] if log else []), url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     finished = re.search(r"finished in ([0-9.]+)(us|ms|s|m)\b", done.stdout)
@@ -146,13 +151,13 @@ def h2load(url, connections, streams, requests, log=None):
     return {"requests": int(counted[1]), "errors": int(counted[2]) + int(counted[3]), "duration_s": seconds}
 
 
-def load_h2(program, url, connections, streams, requests):
+def load_h2(program, url, connections, streams, requests, more=()):
     """One round over HTTP/2; latencies come from a shorter run of their own, as writing them costs the load's CPU."""
     cpu = program.cpu_s()
-    result = h2load(url, connections, streams, requests)
+    result = h2load(url, connections, streams, requests, more=more)
     cpu = program.cpu_s() - cpu
     with tempfile.NamedTemporaryFile("r") as log:
-        h2load(url, connections, streams, max(requests // 5, 1000), log.name)
+        h2load(url, connections, streams, max(requests // 5, 1000), log.name, more)
         times = sorted(int(line.split()[2]) for line in log)
     return {"requests_per_s": result["requests"] / result["duration_s"],
             "cpu_us_per_request": cpu * 1e6 / max(result["requests"], 1), "cpu_share": cpu / result["duration_s"],

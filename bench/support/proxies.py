@@ -1,7 +1,9 @@
 """The proxies under measurement, configured alike: one worker, connections kept alive on both sides, no access log.
 
 Each function starts one between `port` and the backend and returns its Program; `mode` is "http" or "tcp", or "h2"
-(HTTP/2 without TLS from the client, HTTP/1 to the backend) or "h2h2" (HTTP/2 on both sides).
+(HTTP/2 without TLS from the client, HTTP/1 to the backend) or "h2h2" (HTTP/2 on both sides; gRPC only where that is
+nginx). With `credentials` clients come over TLS, with AES-128-GCM as the only cipher, so that none is measured with a
+dearer one than another; Millrace's default prefers it.
 """
 import os
 import socket
@@ -13,6 +15,7 @@ from support.measure import LOAD_CPU, ROOT, Program
 NGINX_STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
 MILLRACE = os.path.join(ROOT, "build", "millrace")
 TYPES = "type.googleapis.com/envoy"
+CIPHER_12, CIPHER_13 = "ECDHE-ECDSA-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256"
 
 
 def free_port():
@@ -55,19 +58,37 @@ def h2_backend():
     return program
 
 
-def nginx(backend_port, mode):
+def grpc_backend(path, message):
+    """nghttpd, which answers that path with one gRPC message and grpc-status 0 in its trailers."""
     port = free_port()
-    if mode in ("http", "h2"):
+    program = Program("nghttpd", ["nghttpd", "--no-tls", "-d", ".", "-n1", "--trailer", "grpc-status: 0",
+                                  "--no-content-length", "--mime-types-file=mime.types", str(port)],
+                      {"mime.types": "application/grpc grpc\n", path: message}, cpu=LOAD_CPU)
+    program.wait_ready(lambda: accepts(port))
+    program.port = port
+    return program
+
+
+def nginx(backend_port, mode, credentials=None):
+    port = free_port()
+    if mode != "tcp":
+        tls = "" if credentials is None else f"""
+  ssl_certificate {credentials.chain}; ssl_certificate_key {credentials.key}; ssl_protocols TLSv1.2 TLSv1.3;
+  ssl_ciphers {CIPHER_12}; ssl_conf_command Ciphersuites {CIPHER_13};
+  ssl_session_cache shared:sessions:16m; ssl_session_timeout 1h;"""
+        forward = 'proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";'
+        if mode == "h2h2":
+            forward = "grpc_pass grpc://up;"
         inside = f"""
 http {{
   access_log off; sendfile on; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 1h;
   client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
-  upstream up {{ server 127.0.0.1:{backend_port}; keepalive 1024; keepalive_requests 1000000000; }}
+  upstream up {{ server 127.0.0.1:{backend_port}; keepalive 1024; keepalive_requests 1000000000; }}{tls}
   server {{
-    listen 127.0.0.1:{port} backlog=4096{" http2" if mode == "h2" else ""};
+    listen 127.0.0.1:{port} backlog=4096{" ssl" if tls else ""}{"" if mode == "http" else " http2"};
     http2_max_concurrent_streams 1024;
     location / {{
-      proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";
+      {forward}
       proxy_buffers 64 16k; proxy_buffer_size 16k; proxy_max_temp_file_size 0;
     }}
   }}
@@ -94,13 +115,18 @@ events {{ worker_connections 16384; multi_accept on; }}
     return program
 
 
-def haproxy(backend_port, mode, splice=False):
+def haproxy(backend_port, mode, splice=False, credentials=None):
     port = free_port()
+    from_client, ciphers = "proto h2" if mode in ("h2", "h2h2") else "", ""
+    if credentials is not None:
+        ciphers = f"ssl-default-bind-ciphers {CIPHER_12}\n  ssl-default-bind-ciphersuites {CIPHER_13}"
+        from_client = f"ssl crt {credentials.both} alpn {'h2' if from_client else 'http/1.1'}"
     config = f"""
 global
   nbthread 1
   maxconn 6000
   maxpipes 1000
+  {ciphers}
 defaults
   mode {"tcp" if mode == "tcp" else "http"}
   timeout connect 5s
@@ -108,7 +134,7 @@ defaults
   timeout server 1h
   {"option splice-auto" if splice else ""}
 frontend f
-  bind 127.0.0.1:{port} backlog 4096 {"proto h2" if mode in ("h2", "h2h2") else ""}
+  bind 127.0.0.1:{port} backlog 4096 {from_client}
   default_backend b
 backend b
   {"http-reuse always" if mode != "tcp" else ""}
@@ -139,7 +165,21 @@ UPSTREAM_HTTP2 = f"""
         explicit_http_config: {{ http2_protocol_options: {{}} }}"""
 
 
-def millrace_config(port, admin_port, backend_port, mode, more_clusters=0, listener="", extension=""):
+def millrace_tls(credentials, alpn):
+    return f"""\
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": {TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: ["{alpn}"]
+            tls_certificates:
+            - certificate_chain: {{ filename: {credentials.chain} }}
+              private_key: {{ filename: {credentials.key} }}
+"""
+
+
+def millrace_config(port, admin_port, backend_port, mode, more_clusters=0, listener="", extension="", credentials=None):
     if mode != "tcp":
         network_filter = f"""\
       - name: envoy.filters.network.http_connection_manager
@@ -171,6 +211,7 @@ def millrace_config(port, admin_port, backend_port, mode, more_clusters=0, liste
       - lb_endpoints:
         - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {backend_port} }} }} }}"""
                          for name in ["up"] + [f"c{i}" for i in range(more_clusters)])
+    alpn = "http/1.1" if mode == "http" else "h2"
     return f"""\
 {extension}
 admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {admin_port} }} }} }}
@@ -182,15 +223,16 @@ static_resources:
     filter_chains:
     - filters:
 {network_filter}
+{millrace_tls(credentials, alpn) if credentials else ""}
   clusters:
 {clusters}
 """
 
 
-def millrace(backend_port, mode, more_clusters=0, listener="", extension="", cgroup=None):
+def millrace(backend_port, mode, more_clusters=0, listener="", extension="", cgroup=None, credentials=None):
     """`listener`: more fields of the listener, which is called front; `extension`: more of the bootstrap."""
     port, admin_port = free_port(), free_port()
-    config = millrace_config(port, admin_port, backend_port, mode, more_clusters, listener, extension)
+    config = millrace_config(port, admin_port, backend_port, mode, more_clusters, listener, extension, credentials)
     program = Program("millrace", [MILLRACE, "-c", "millrace.yaml", "--concurrency", "1", "-l", "warn"],
                       {"millrace.yaml": config}, cgroup=cgroup)
     program.port, program.admin_port = port, admin_port

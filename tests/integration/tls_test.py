@@ -2,17 +2,13 @@
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
-import tempfile
 import time
 
-from support import configs, upstream
-from support.case import ProxyCase
+from support import configs
 from support.certificates import Authority
-from support.ports import free_port
-from support.process import nginx
+from support.tls import TlsCase, UpstreamTlsCase, say_headers
 
 INSPECTOR = f"""\
 listener_filters:
@@ -22,83 +18,6 @@ listener_filters:
     enable_ja3_fingerprinting: true
     enable_ja4_fingerprinting: true
 """
-
-
-def say_headers(peer):
-    while True:
-        request = peer.read_request()
-        peer.respond(body=json.dumps(dict(request.headers)).encode())
-
-
-class TlsCase(ProxyCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="millrace-tls-")
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.authority = Authority(self.folder)
-        self.pair = self.authority.issue("localhost", "DNS:localhost,IP:127.0.0.1")
-
-    def https(self, *routes, tls="", clusters=(), pair=None, chain="", **options):
-        """The daemon with one HTTPS listener."""
-        hcm = {key: options.pop(key) for key in ("extra", "access_log") if key in options}
-        listener = {"extra": options.pop("listener_extra", ""), "access_log": options.pop("listener_log", ()),
-                    "chain": configs.downstream_tls(pair or self.pair, common=options.pop("common", ""), extra=tls)
-                    + "\n" + chain}
-        return self.start([lambda port: configs.listener(port, configs.hcm(*routes, **hcm), **listener)], clusters,
-                          **options)
-
-    def curl(self, port, *arguments, path="/", check=True, ca=None):
-        done = subprocess.run(["curl", "-sS", "--max-time", "20", "--cacert", ca or self.authority.file, *arguments,
-                               f"https://localhost:{port}{path}"], capture_output=True, text=True, check=False)
-        if check and done.returncode != 0:
-            self.fail(f"curl: {done.stderr}")
-        return done.stdout if check else done
-
-    def dial(self, port, name="localhost", context=None, **options):
-        """A TLS client socket."""
-        context = context or ssl.create_default_context(cafile=self.authority.file)
-        for key, value in options.items():
-            setattr(context, key, value)
-        plain = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self.addCleanup(plain.close)
-        secured = context.wrap_socket(plain, server_hostname=name)
-        self.addCleanup(secured.close)
-        return secured
-
-    def half_close_after(self, port, data):
-        """What comes back when the client has sent data and close_notify."""
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = ssl.create_default_context(cafile=self.authority.file)
-        session = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
-        plain = self.enterContext(socket.create_connection(("127.0.0.1", port), timeout=20))
-
-        def run(step):
-            while True:
-                try:
-                    result = step()
-                except ssl.SSLWantReadError:
-                    result = None
-                plain.sendall(outgoing.read())
-                if result is not None or step == session.unwrap:  # pylint: disable=comparison-with-callable
-                    return result
-                incoming.write(plain.recv(65536))
-        run(lambda: session.do_handshake() or True)
-        run(lambda: session.write(data))
-        run(session.unwrap)
-        received = b""
-        while True:
-            try:
-                part = run(lambda: session.read(65536))
-            except ssl.SSLZeroReturnError:
-                return received
-            if not part:
-                return received
-            received += part
-
-    def read_file(self, path):
-        if not os.path.exists(path):
-            return ""
-        with open(path, encoding="utf-8") as f:
-            return f.read()
 
 
 class DownstreamTlsTest(TlsCase):
@@ -261,23 +180,7 @@ validation_context:
         proxy.wait_stat(f"listener.127.0.0.1_{proxy.port}.ssl.fail_verify_san", 1)
 
 
-class UpstreamTlsTest(TlsCase):
-    def nginx_tls(self, extra=""):
-        port = free_port()
-        text = (f"listen 127.0.0.1:{port} ssl; ssl_certificate {self.pair[0]}; ssl_certificate_key {self.pair[1]}; "
-                "ssl_protocols TLSv1.2 TLSv1.3; "
-                + extra + 'location / { return 200 "$ssl_protocol $ssl_server_name $uri"; }')
-        self.enterContext(nginx(free_port(), text))
-        return port
-
-    def to(self, port, transport, **options):
-        return self.http(configs.route("up"), clusters=[configs.cluster("up", port, extra=transport)], **options)
-
-    def get(self, port, path="/"):
-        done = subprocess.run(["curl", "-sS", "--max-time", "20", "-w", " %{http_code}",
-                               f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True)
-        return done.stdout
-
+class UpstreamTlsTest(UpstreamTlsCase):
     def test_requests_reach_nginx_over_tls_on_one_connection(self):
         log = os.path.join(self.folder, "log")
         line = "%UPSTREAM_TLS_VERSION% %UPSTREAM_PEER_SUBJECT% %UPSTREAM_SERVER_NAME%"
@@ -330,6 +233,8 @@ class UpstreamTlsTest(TlsCase):
         answers = {self.get(proxy.port).split()[0] for _ in range(6)}
         self.assertEqual(len(answers), 2, answers)
         self.assertTrue(any(answer.startswith("TLSv1") for answer in answers), answers)
+        self.assertEqual(proxy.stat("cluster.up.tls.total_match_count"), 1)
+        self.assertEqual(proxy.stat("cluster.up.default.total_match_count"), 1)
 
     def test_a_proxy_header_names_the_client(self):
         heads = []
@@ -451,8 +356,35 @@ tls_certificate_sds_secret_configs:
 """)
         proxy = self.start([lambda port: configs.listener(port, configs.hcm(configs.direct()), chain=tls)])
         self.assertEqual(self.serial(proxy.port), self.authority.last_serial)
+        self.assertIn(f"listener.127.0.0.1_{proxy.port}.ssl.certificate.server.expiration_unix_time_seconds",
+                      proxy.stats())
         write(self.renew())
         self.wait_serial(proxy.port, self.authority.last_serial)
+
+    def expiry(self, pair):
+        """Seconds of the epoch, as openssl says it."""
+        shown = subprocess.run(["openssl", "x509", "-in", pair[0], "-noout", "-enddate"], check=True,
+                               capture_output=True, text=True).stdout
+        return int(ssl.cert_time_to_seconds(shown.strip().partition("=")[2]))
+
+    def test_statistics_say_when_certificates_expire(self):
+        mount = os.path.join(self.folder, "mount")
+        self.keep(self.pair, mount)
+        proxy = self.https(configs.direct(), pair=(os.path.join(mount, "tls.crt"), os.path.join(mount, "tls.key")))
+
+        def gauges():
+            return {name: value for name, value in proxy.stats().items() if ".ssl.certificate." in name}
+        first = gauges()
+        self.assertEqual(list(first.values()), [self.expiry(self.pair)], first)
+        self.assertRegex(list(first)[0], f"^listener.127.0.0.1_{proxy.port}.ssl.certificate.unnamed_cert_[0-9a-f]{{8}}"
+                         ".expiration_unix_time_seconds$")
+        self.assertEqual(proxy.stat("server.days_until_first_cert_expiring"), 29)
+        shorter = self.authority.issue("localhost", "DNS:localhost", days=10)
+        self.keep(shorter, mount)
+        self.wait_until(lambda: gauges() == {name: self.expiry(shorter) for name in first}, "the gauge follows")
+        self.assertEqual(proxy.stat("server.days_until_first_cert_expiring"), 9)
+        self.assertIn("envoy_listener_ssl_certificate_expiration_unix_time_seconds{",
+                      proxy.admin("/stats/prometheus")[1])
 
     def test_certificates_are_shown_and_keys_are_not(self):
         proxy = self.https(configs.direct())

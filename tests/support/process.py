@@ -32,6 +32,46 @@ def accepts_connections(port):
         return False
 
 
+def all_stopped(pid):
+    """Whether SIGSTOP has reached every thread."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/stat", encoding="utf-8", errors="replace") as f:
+            if f.read().rpartition(")")[2].split()[0] != "T":
+                return False
+    return True
+
+
+def unread_bytes(port):
+    """What waits in the receive queues of the IPv4 sockets that a port of this machine accepted."""
+    total = 0
+    with open("/proc/net/tcp", encoding="utf-8") as f:
+        for line in f.readlines()[1:]:
+            fields = line.split()
+            if int(fields[1].split(":")[1], 16) == port and fields[3] == "01":
+                total += int(fields[4].split(":")[1], 16)
+    return total
+
+
+def core_memory(pid):
+    """(name, bytes) of each mapping that a core dump of the process would hold: all that is written to, but for what
+    is marked as not to be dumped."""
+    mappings, current = [], None
+    with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="replace") as f:
+        for line in f:
+            if MAPPING.match(line):
+                span, permissions, *rest = line.split()
+                current = (*(int(end, 16) for end in span.split("-")), permissions, rest[-1])
+            elif line.startswith("VmFlags:") and not {"dd", "io", "pf"} & set(line.split()) and "r" in current[2]:
+                mappings.append(current)
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        for start, end, _, name in mappings:
+            try:
+                memory.seek(start)
+                yield f"{name} {start:x}", memory.read(end - start)
+            except (OSError, OverflowError):
+                continue  # of the kernel's own
+
+
 class Process:
     """Runs `command`; `folder` is a temporary folder of its own, removed by close()."""
 

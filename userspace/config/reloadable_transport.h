@@ -3,6 +3,7 @@
 // What is broken is not taken: the one before stays. Part of the Snapshot, shared by all workers.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -24,8 +25,10 @@ struct TransportReading {
 class ReloadableTransport final : public net::TransportFactory {
  public:
   // name: what a log line calls it. first: what read() gave, and succeeded. stats: schema ssl_socket_factory.
+  // expiry: makes the statistics of the certificate of that name, schema certificate.
+  using MakeStats = std::function<stats::StatBlockPtr(const std::string&)>;
   ReloadableTransport(std::string name, TransportReading first, std::function<TransportReading()> read,
-                      stats::StatBlockPtr stats);
+                      stats::StatBlockPtr stats, MakeStats expiry);
 
   std::unique_ptr<net::Transport> create(const Ask& ask) const override { return context()->create(ask); }
   std::shared_ptr<const tls::Context> context() const;
@@ -37,9 +40,13 @@ class ReloadableTransport final : public net::TransportFactory {
   base::Result<void> reload();
 
  private:
+  void publish_expiry();
+
   const std::string name_;
   const std::function<TransportReading()> read_;
   const stats::StatBlockPtr stats_;
+  const MakeStats make_expiry_;
+  std::map<std::string, stats::StatBlockPtr> expiry_;  // by certificate
   std::vector<std::string> files_;
   mutable std::mutex mutex_;  // of the pointer
   std::shared_ptr<const tls::Context> context_;

@@ -220,6 +220,8 @@ envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 envoy.config.core.v3.HttpProtocolOptions
   idle_timeout max_connection_duration max_headers_count max_stream_duration headers_with_underscores_action
   max_requests_per_connection max_response_headers_kb
+envoy.config.core.v3.UpstreamHttpProtocolOptions
+  auto_sni auto_san_validation override_auto_sni_header
 envoy.config.core.v3.Http1ProtocolOptions
   allow_absolute_url accept_http_10 default_host_for_http_10 header_key_format enable_trailers
   allow_chunked_length allow_custom_methods send_fully_qualified_url
@@ -320,7 +322,7 @@ envoy.config.cluster.v3.Cluster
   typed_extension_protocol_options<envoy.extensions.upstreams.http.v3.>
   max_requests_per_connection common_http_protocol_options http_protocol_options http2_protocol_options
   transport_socket transport_socket_matches upstream_connection_options upstream_bind_config protocol_selection
-  - upstream_http_protocol_options: only TLS sends a server name, and a cluster with TLS that asks for it is refused
+  upstream_http_protocol_options
   cluster_type
   dns_refresh_rate dns_failure_refresh_rate dns_jitter respect_dns_ttl dns_lookup_family
   dns_resolvers use_tcp_for_dns_lookups dns_resolution_config
@@ -388,7 +390,7 @@ envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
   choice_count active_request_bias selection_method enable_full_scan locality_lb_config
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions
   common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config
-  - upstream_http_protocol_options: only TLS sends a server name, and a cluster with TLS that asks for it is refused
+  upstream_http_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
   http_protocol_options http2_protocol_options
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig

@@ -11,6 +11,7 @@
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb.h"
+#include "stats/schema_ssl.h"
 
 namespace millrace::config {
 
@@ -87,7 +88,6 @@ std::optional<upstream::ClusterOptions> Translator::cluster(const cluster_v3::Cl
   http_options(from, to, path);
   if (from.has_transport_socket()) {
     to.transport = upstream_transport(from.transport_socket(), stat_name(to), path + ".transport_socket");
-    refuse_server_name_by_request(from, to, path);
   }
   if (to.http.protocol == upstream::HttpProtocol::kAuto && to.transport == nullptr &&
       from.transport_socket_matches().empty()) {
@@ -145,7 +145,7 @@ void Translator::one_locality_per_priority(const upstream::ClusterOptions& clust
 void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path cluster_path) {
   const std::string path = cluster_path + ".load_assignment";
   const auto& assignment = from.load_assignment();
-  const std::vector<TransportMatch> transports = transport_matches(from, stat_name(to), cluster_path);
+  const std::vector<TransportMatch> transports = transports_of(from, to, cluster_path);
   for (int l = 0; l < assignment.endpoints_size(); ++l) {
     const auto& source = assignment.endpoints(l);
     upstream::LocalityEndpoints locality;
@@ -157,7 +157,7 @@ void Translator::endpoints(const cluster_v3::Cluster& from, upstream::ClusterOpt
       auto where = address(endpoint.endpoint().address(), at + ".endpoint.address", false);
       own_network_namespace(endpoint.endpoint().address().socket_address(), at + ".endpoint.address.socket_address");
       if (!where) continue;
-      upstream::EndpointOptions out = this->endpoint(endpoint, transports);
+      upstream::EndpointOptions out = this->endpoint(endpoint, transports, to);
       out.address = std::move(*where);
       locality.endpoints.push_back(std::move(out));
     }
@@ -180,14 +180,27 @@ void Translator::priorities_without_gap(const endpoint_v3::ClusterLoadAssignment
   }
 }
 
+std::vector<Translator::TransportMatch> Translator::transports_of(const cluster_v3::Cluster& from,
+                                                                  upstream::ClusterOptions& to, Path path) {
+  std::vector<TransportMatch> transports = transport_matches(from, stat_name(to), path);
+  for (const TransportMatch& match : transports) to.transport_match_stats.push_back(match.stats);
+  if (!transports.empty()) to.transport_match_stats.push_back(match_stats(stat_name(to), "default"));
+  return transports;
+}
+
 upstream::EndpointOptions Translator::endpoint(const endpoint_v3::LbEndpoint& from,
-                                               const std::vector<TransportMatch>& transports) {
+                                               const std::vector<TransportMatch>& transports,
+                                               const upstream::ClusterOptions& cluster) {
   upstream::EndpointOptions to;
   to.hostname = from.endpoint().hostname();
   if (from.has_load_balancing_weight()) to.weight = from.load_balancing_weight().value();
   to.health_status = health(from.health_status());
   to.canary = is_canary(from.metadata());
-  if (const TransportMatch* match = matching(transports, from.metadata())) to.transport = match->transport;
+  if (transports.empty()) return to;
+  const TransportMatch* match = matching(transports, from.metadata());
+  if (match != nullptr) to.transport = match->transport;
+  const stats::StatBlockPtr& chosen = match != nullptr ? match->stats : cluster.transport_match_stats.back();
+  chosen->main_shard().inc(stats::transport_match::kTotalMatchCount);
   return to;
 }
 

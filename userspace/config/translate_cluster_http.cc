@@ -2,6 +2,7 @@
 #include "config/translator.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
+#include "route/text.h"
 
 namespace millrace::config {
 
@@ -35,6 +36,12 @@ void Translator::http1(const core_v3::Http1ProtocolOptions& from, upstream::Http
   }
 }
 
+void Translator::server_name_by_request(const core_v3::UpstreamHttpProtocolOptions& from, upstream::HttpOptions& to) {
+  to.auto_sni = from.auto_sni();
+  to.auto_san_validation = from.auto_san_validation();
+  to.override_auto_sni_header = route::to_lower(from.override_auto_sni_header());
+}
+
 void Translator::http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path) {
   if (from.has_common_http_protocol_options()) common_http(from.common_http_protocol_options(), to.http);
   if (from.has_http_protocol_options()) http1(from.http_protocol_options(), to.http, path + ".http_protocol_options");
@@ -44,6 +51,9 @@ void Translator::http_options(const cluster_v3::Cluster& from, upstream::Cluster
   }
   if (from.protocol_selection() == cluster_v3::Cluster::USE_DOWNSTREAM_PROTOCOL) {
     to.http.protocol = HttpProtocol::kDownstream;
+  }
+  if (from.has_upstream_http_protocol_options()) {
+    server_name_by_request(from.upstream_http_protocol_options(), to.http);
   }
   if (from.has_max_requests_per_connection()) {
     to.http.max_requests_per_connection = from.max_requests_per_connection().value();
@@ -63,6 +73,9 @@ void Translator::http_protocol_options(const google::protobuf::Any& from, upstre
   http_v3::HttpProtocolOptions options;
   if (!unpack(from, options, path)) return;
   if (options.has_common_http_protocol_options()) common_http(options.common_http_protocol_options(), to);
+  if (options.has_upstream_http_protocol_options()) {
+    server_name_by_request(options.upstream_http_protocol_options(), to);
+  }
   const auto both = [&](const auto& config, Path at) {
     if (config.has_http_protocol_options()) http1(config.http_protocol_options(), to, at + ".http_protocol_options");
     if (config.has_http2_protocol_options()) {

@@ -1,7 +1,9 @@
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -17,6 +19,24 @@ namespace millrace::config {
 
 // What is read here is sent in responses and log lines; this also ends the reading of /dev/zero.
 static constexpr size_t kFileBytesMax = 1 << 20;
+
+// Ends at the end of the file, or beyond kFileBytesMax bytes. It may be a private key: its bytes come into the string
+// straight away, which has room for all of them, so that no buffer is left with a copy.
+static std::ifstream read_file(const std::string& name, std::string& bytes) {
+  std::ifstream file;
+  file.rdbuf()->pubsetbuf(nullptr, 0);
+  file.open(name, std::ios::binary);
+  std::error_code unknown;
+  const uintmax_t size = std::filesystem::file_size(name, unknown);
+  if (!unknown) bytes.reserve(std::min<uintmax_t>(size, kFileBytesMax) + 1);
+  while (file.good() && bytes.size() <= kFileBytesMax) {
+    const size_t before = bytes.size();
+    bytes.resize(bytes.capacity() > before ? bytes.capacity() : before + 4096);
+    file.read(bytes.data() + before, static_cast<std::streamsize>(bytes.size() - before));
+    bytes.resize(before + static_cast<size_t>(file.gcount()));
+  }
+  return file;
+}
 
 base::milliseconds Translator::duration(const google::protobuf::Duration& from) {
   // A positive duration below a millisecond is one: zero would mean "off".
@@ -132,12 +152,8 @@ std::string Translator::data_source(const core_v3::DataSource& from, Path path) 
       return {};
     }
     case core_v3::DataSource::kFilename: {
-      std::ifstream file(from.filename(), std::ios::binary);
       std::string bytes;
-      char chunk[4096];
-      while (bytes.size() <= kFileBytesMax && (file.read(chunk, sizeof chunk), file.gcount() > 0)) {
-        bytes.append(chunk, static_cast<size_t>(file.gcount()));
-      }
+      std::ifstream file = read_file(from.filename(), bytes);
       if (file.eof()) return bytes;
       if (bytes.size() > kFileBytesMax) {
         error(path + ".filename", fmt::format("'{}' is longer than {} bytes", from.filename(), kFileBytesMax));

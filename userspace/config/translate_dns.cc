@@ -163,11 +163,9 @@ void Translator::dns(const cluster_v3::Cluster& from, upstream::ClusterOptions& 
   to.dns = std::move(options);
 }
 
-void Translator::dns_targets(const cluster_v3::Cluster& from, const upstream::ClusterOptions& cluster,
+void Translator::dns_targets(const cluster_v3::Cluster& from, upstream::ClusterOptions& cluster,
                              upstream::DnsOptions& to, Path path) {
-  const std::string& stat_name = cluster.alt_stat_name.empty() ? cluster.name : cluster.alt_stat_name;
-  const std::vector<TransportMatch> transports =
-      transport_matches(from, stat_name, path.substr(0, path.rfind('.')));
+  const std::vector<TransportMatch> transports = transports_of(from, cluster, path.substr(0, path.rfind('.')));
   for (int l = 0; l < from.load_assignment().endpoints_size(); ++l) {
     const auto& source = from.load_assignment().endpoints(l);
     for (int e = 0; e < source.lb_endpoints_size(); ++e) {
@@ -184,7 +182,7 @@ void Translator::dns_targets(const cluster_v3::Cluster& from, const upstream::Cl
       target.services = names_services(named);
       target.priority = source.priority();
       target.locality = {source.locality().region(), source.locality().zone(), source.locality().sub_zone()};
-      target.endpoint = this->endpoint(endpoint, transports);
+      target.endpoint = this->endpoint(endpoint, transports, cluster);
       if (named.port_value() > 65535 || (named.port_value() == 0 && !target.services)) {
         error_if_first(at + ".socket_address.port_value", fmt::format("{} is not a port to connect to",
                                                                       named.port_value()),

@@ -15,20 +15,6 @@ namespace router_v3 = envoy::extensions::filters::http::router::v3;
 
 namespace {
 
-bool tells_source(const upstream::Cluster& cluster) {
-  const auto tells = [](const net::TransportFactory* transport) {
-    return transport != nullptr && transport->tells_source();
-  };
-  const auto& dns = cluster.options().dns;
-  return tells(cluster.options().transport.get()) ||
-         (dns != nullptr && std::any_of(dns->targets.begin(), dns->targets.end(),
-                                        [&](const upstream::DnsTarget& target) {
-                                          return target.endpoint.transport && tells(target.endpoint.transport->get());
-                                        })) ||
-         std::any_of(cluster.hosts().begin(), cluster.hosts().end(),
-                     [&](const upstream::HostPtr& host) { return tells(host->transport()); });
-}
-
 bool is_router(const hcm_v3::HttpFilter& filter) {
   return filter.typed_config().Is<router_v3::Router>() ||
          (!filter.has_typed_config() && filter.name() == "envoy.filters.http.router");
@@ -162,13 +148,6 @@ std::vector<upstream::Cluster*> Translator::route_clusters(const route::RouteTab
     if (found == nullptr && validate && !defined_clusters_.contains(name)) {
       error(path, fmt::format("a route names the unknown cluster '{}'", name),
             "define it in static_resources.clusters, or set validate_clusters: false");
-    }
-    if (found != nullptr && tells_source(*found)) {
-      error(path,
-            fmt::format("a route names the cluster '{}', whose PROXY header speaks of one client: HTTP connections to "
-                        "it, which serve many, are known to Envoy, not supported by Millrace yet",
-                        name),
-            "give it another transport_socket");
     }
     to.push_back(found);
   }

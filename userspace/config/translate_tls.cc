@@ -186,6 +186,7 @@ void Translator::tls_validation_context(const tls_v3::CommonTlsContext& from, tl
       const std::string at = path + ".validation_context_sds_secret_config";
       if (const auto* found = of_secret(from.validation_context_sds_secret_config(), at)) {
         to.validation = tls_validation(*found, at);
+        to.validation->name = from.validation_context_sds_secret_config().name();
       }
       return;
     }
@@ -198,6 +199,7 @@ void Translator::tls_validation_context(const tls_v3::CommonTlsContext& from, tl
       if (found == nullptr) return;
       merged.MergeFrom(*found);
       to.validation = tls_validation(merged, at);
+      to.validation->name = combined.validation_context_sds_secret_config().name();
       return;
     }
     default:
@@ -224,6 +226,7 @@ tls::CommonOptions Translator::tls_common(const tls_v3::CommonTlsContext& from, 
     if (found == nullptr) continue;
     if (found->has_tls_certificate()) {
       to.certificates.push_back(tls_certificate(found->tls_certificate(), at));
+      to.certificates.back().name = source.name();
     } else {
       error(at + ".name", fmt::format("the secret '{}' is no tls_certificate", source.name()));
     }

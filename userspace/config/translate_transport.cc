@@ -6,7 +6,6 @@
 #include "envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol.pb.h"
 #include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
-#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "net/proxy_transport.h"
 #include "stats/names.h"
 #include "stats/schema_ssl.h"
@@ -50,6 +49,13 @@ std::shared_ptr<const net::TransportFactory> Translator::reloadable(const Messag
     error(path, context.error().what);
     return nullptr;
   }
+  const auto expiry = [of = below(place.stats, "ssl.certificate."), store = context_.store](const std::string& name) {
+    stats::BlockName certificate = of;
+    const std::string shown = stats::sanitized(name);
+    certificate.prefix += shown + ".";
+    certificate.tags.insert(certificate.tags.begin(), {"envoy.tls_certificate", shown});
+    return store->add_block(stats::certificate::kSchema, certificate);
+  };
   const auto again = [from, place, path, tls_stats, read, secrets = secrets_, store = context_.store] {
     Diagnostics diagnostics;
     BuildContext build;
@@ -65,7 +71,7 @@ std::shared_ptr<const net::TransportFactory> Translator::reloadable(const Messag
   };
   auto made = std::make_shared<ReloadableTransport>(
       place.name, TransportReading{std::move(context), std::move(files_read_)}, again,
-      context_.store->add_block(stats::ssl_socket_factory::kSchema, below(place.stats, place.factory)));
+      context_.store->add_block(stats::ssl_socket_factory::kSchema, below(place.stats, place.factory)), expiry);
   transports_.push_back(made);
   return made;
 }
@@ -118,25 +124,6 @@ std::shared_ptr<const net::TransportFactory> Translator::upstream_transport(cons
   return nullptr;
 }
 
-// auto_sni takes the server name from each request, so that connections could not be shared as they are.
-void Translator::refuse_server_name_by_request(const cluster_v3::Cluster& from, const upstream::ClusterOptions& cluster,
-                                               Path path) {
-  if (cluster.transport == nullptr) return;
-  const auto check = [&](const core_v3::UpstreamHttpProtocolOptions& options, Path at) {
-    if (!options.auto_sni() && !options.auto_san_validation()) return;
-    error(at + (options.auto_sni() ? ".auto_sni" : ".auto_san_validation"),
-          "known to Envoy, not supported by Millrace yet",
-          "name the server in the UpstreamTlsContext: sni or auto_host_sni, and auto_sni_san_validation");
-  };
-  check(from.upstream_http_protocol_options(), path + ".upstream_http_protocol_options");
-  for (const auto& [key, any] : from.typed_extension_protocol_options()) {
-    envoy::extensions::upstreams::http::v3::HttpProtocolOptions options;
-    if (!any.UnpackTo(&options)) continue;
-    check(options.upstream_http_protocol_options(),
-          fmt::format("{}.typed_extension_protocol_options[\"{}\"].upstream_http_protocol_options", path, key));
-  }
-}
-
 std::vector<Translator::TransportMatch> Translator::transport_matches(const cluster_v3::Cluster& from,
                                                                       const std::string& stat_name, Path path) {
   std::vector<TransportMatch> to;
@@ -144,9 +131,15 @@ std::vector<Translator::TransportMatch> Translator::transport_matches(const clus
     const auto& match = from.transport_socket_matches(i);
     to.push_back({&match.match(),
                   upstream_transport(match.transport_socket(), stat_name,
-                                     fmt::format("{}.transport_socket_matches[{}].transport_socket", path, i))});
+                                     fmt::format("{}.transport_socket_matches[{}].transport_socket", path, i)),
+                  match_stats(stat_name, match.name())});
   }
   return to;
+}
+
+stats::StatBlockPtr Translator::match_stats(const std::string& stat_name, std::string_view match) {
+  return context_.store->add_block(stats::transport_match::kSchema,
+                                   stats::cluster_name(stat_name, stats::sanitized(match)));
 }
 
 // The first whose every label the endpoint has, with that value.

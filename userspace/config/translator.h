@@ -47,6 +47,7 @@ class HeaderValueOption;
 class Http1ProtocolOptions;
 class Http2ProtocolOptions;
 class HttpProtocolOptions;
+class UpstreamHttpProtocolOptions;
 class SocketAddress;
 class SocketOption;
 class SubstitutionFormatString;
@@ -225,6 +226,7 @@ class Translator {
   struct TransportMatch {
     const google::protobuf::Struct* labels;
     std::shared_ptr<const net::TransportFactory> transport;
+    stats::StatBlockPtr stats;
   };
 
   // translate_cluster.cc
@@ -233,7 +235,10 @@ class Translator {
   void priorities_without_gap(const endpoint_v3::ClusterLoadAssignment& from, Path path);
   // Without its address.
   upstream::EndpointOptions endpoint(const endpoint_v3::LbEndpoint& from,
-                                     const std::vector<TransportMatch>& transports);
+                                     const std::vector<TransportMatch>& transports,
+                                     const upstream::ClusterOptions& cluster);
+  // Those of the cluster, with their statistics.
+  std::vector<TransportMatch> transports_of(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void lb_policy(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void original_dst(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void bind_config(const core_v3::BindConfig& from, upstream::ClusterOptions& to, Path path);
@@ -246,7 +251,7 @@ class Translator {
   void dns(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   std::shared_ptr<upstream::DnsOptions> dns_options(const cluster_v3::Cluster& from, Path path);
   void dns_extension(const google::protobuf::Any& from, upstream::ClusterOptions& to, Path path);
-  void dns_targets(const cluster_v3::Cluster& from, const upstream::ClusterOptions& cluster, upstream::DnsOptions& to,
+  void dns_targets(const cluster_v3::Cluster& from, upstream::ClusterOptions& cluster, upstream::DnsOptions& to,
                    Path path);
   template <class RefreshRate>
   void failure_refresh(const RefreshRate& from, upstream::DnsOptions& to);
@@ -260,6 +265,7 @@ class Translator {
   void http_options(const cluster_v3::Cluster& from, upstream::ClusterOptions& to, Path path);
   void http_protocol_options(const google::protobuf::Any& from, upstream::HttpOptions& to, Path path);
   void common_http(const core_v3::HttpProtocolOptions& from, upstream::HttpOptions& to);
+  void server_name_by_request(const core_v3::UpstreamHttpProtocolOptions& from, upstream::HttpOptions& to);
   void http1(const core_v3::Http1ProtocolOptions& from, upstream::HttpOptions& to, Path path);
 
   // translate_listener.cc
@@ -295,10 +301,9 @@ class Translator {
                                                                     TlsPlace place, Path path);
   std::shared_ptr<const net::TransportFactory> upstream_transport(const core_v3::TransportSocket& from,
                                                                   const std::string& cluster, Path path);
-  void refuse_server_name_by_request(const cluster_v3::Cluster& from, const upstream::ClusterOptions& cluster,
-                                     Path path);
   std::vector<TransportMatch> transport_matches(const cluster_v3::Cluster& from, const std::string& stat_name,
                                                 Path path);
+  stats::StatBlockPtr match_stats(const std::string& stat_name, std::string_view match);
   static const TransportMatch* matching(const std::vector<TransportMatch>& matches, const core_v3::Metadata& metadata);
 
   // translate_tls.cc

@@ -82,6 +82,7 @@ class TransportFactory {
   struct Ask {
     uint16_t worker = 0;             // whose statistics it counts in
     std::string_view server_name;    // clients: SNI that beats the configured one; empty: none
+    std::string_view verify_name;    // clients: what the certificate has to name besides the configured; empty: nothing
     std::string_view host_name;      // clients: the endpoint's own name, for auto_host_sni; empty: it has none
     std::span<const std::string> alpn;  // beats the configured list; empty: does not
     std::span<const std::string> alpn_fallback;  // clients: taken when the configuration names no protocol

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <utility>
 
+#include "http/authority.h"
 #include "stats/response_counters.h"
 #include "stats/schema_cluster.h"
 #include "stats/schema_http.h"
@@ -115,6 +116,7 @@ HttpFilterStatus HttpRouter::on_request_headers(http::HeaderMap& headers, bool e
   timeouts_ = route::request_timeouts(*route_, headers, tell, options_.respect_expected_rq_timeout);
   retry_state_ = route::RetryState(*route_->retry_policy, headers);
   route::rewrite_request(*route_, choice_, headers, stream_->format_context(), {.set_original = tell});
+  note_host_name(headers);
   if (action().idle_timeout) stream_->set_idle_timeout(*action().idle_timeout);
   if (const auto limit = route::stream_duration_limit(*route_, headers)) stream_->set_max_duration(*limit);
 
@@ -214,7 +216,7 @@ void HttpRouter::start_attempt() {
     headers.set_view(Header::kEnvoyIsTimeoutRetry, timed_out_ ? "true" : "false");
   }
   timed_out_ = false;
-  HttpPool* pool = cluster_->http_pool(*host_, priority(), info.protocol);
+  HttpPool* const pool = this->pool();
   state_ = State::kWaiting;
   info.upstream.connect_start = worker_.loop.now();
   // What lies idle below a connection that was stale has lain there for longer.
@@ -224,6 +226,35 @@ void HttpRouter::start_attempt() {
     case HttpPool::Start::kPending: return;
     case HttpPool::Start::kOverflow: return fail(Reset{ResetReason::kOverflow});
   }
+}
+
+void HttpRouter::note_host_name(const http::HeaderMap& headers) {
+  identity_.server_name.clear();
+  identity_.verify_name.clear();
+  const upstream::HttpOptions& http = cluster_->cluster().options().http;
+  if (!http.auto_sni && !http.auto_san_validation) return;
+  std::string_view authority;
+  if (!http.override_auto_sni_header.empty()) authority = headers.get(http.override_auto_sni_header);
+  if (authority.empty()) authority = headers.get(Header::kAuthority);
+  std::string_view host = http::strip_port(authority);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (http.auto_sni && !net::Address::parse_ip(host, 0).ok()) identity_.server_name = host;
+  if (http.auto_san_validation) identity_.verify_name = host;
+}
+
+HttpPool* HttpRouter::pool() {
+  const stream::Protocol protocol = stream_->info().protocol;
+  const upstream::HttpOptions& http = cluster_->cluster().options().http;
+  const net::TransportFactory* transport = host_->transport();
+  const bool tells_source = transport != nullptr && transport->tells_source();
+  if (transport == nullptr || (!http.auto_sni && !http.auto_san_validation && !tells_source)) {
+    return cluster_->http_pool(*host_, priority(), protocol);
+  }
+  const stream::ConnectionInfo* client = tells_source ? stream_->info().connection : nullptr;
+  const auto address = [](const net::Address* known) { return known != nullptr ? *known : net::Address(); };
+  identity_.source = client != nullptr ? address(client->remote_address) : net::Address();
+  identity_.destination = client != nullptr ? address(client->local_address) : net::Address();
+  return cluster_->http_pool(*host_, priority(), protocol, &identity_);
 }
 
 void HttpRouter::on_pool_ready(UpstreamRequest&) { send_request(); }

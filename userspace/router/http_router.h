@@ -72,6 +72,9 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
 
   bool answer_without_upstream(const route::Route* route);
   bool choose_cluster();
+  // For auto_sni and auto_san_validation, which do not heed auto_host_rewrite, as in Envoy.
+  void note_host_name(const http::HeaderMap& headers);
+  upstream::HttpPool* pool();
   void start_attempt();
   void send_request();
   void note_connection();
@@ -112,6 +115,7 @@ class HttpRouter final : public filter::HttpFilter, public upstream::UpstreamHan
   State state_ = State::kIdle;
   std::unique_ptr<upstream::UpstreamRequest> request_;
   http::HeaderMap* response_headers_ = nullptr;
+  upstream::ConnectionIdentity identity_;  // where the host's transport asks for one
   std::shared_ptr<const upstream::UpstreamConnectionInfo> connection_info_;  // only with access logs
   route::RetryState retry_state_;
   route::Timeouts timeouts_;

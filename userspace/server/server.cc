@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "config/reloadable_transport.h"
 #include "net/network_namespace.h"
 #include "net/socket.h"
 #include "stats/names.h"
@@ -315,11 +317,23 @@ base::seconds Server::uptime() const {
   return std::chrono::duration_cast<base::seconds>(base::Clock::now() - started_);
 }
 
+// As Envoy says it: the largest number of 32 bits without certificates.
+int64_t Server::days_until_first_certificate_expires() const {
+  std::optional<base::SystemTime> first;
+  for (const auto& transport : snapshot_->transports) {
+    const std::optional<base::SystemTime> end = transport->context()->first_expiration();
+    if (end && (!first || *end < *first)) first = end;
+  }
+  if (!first) return std::numeric_limits<uint32_t>::max();
+  return static_cast<int64_t>(tls::days_until(*first, std::chrono::system_clock::now()));
+}
+
 void Server::refresh_stats() {
   stats::StatShard shard = server_stats_->main_shard();
   const struct mallinfo2 heap = mallinfo2();
   fast_path_.refresh_stats();
   shard.gauge_set(ss::kUptime, uptime().count());
+  shard.gauge_set(ss::kDaysUntilFirstCertExpiring, days_until_first_certificate_expires());
   shard.gauge_set(ss::kTotalConnections, connections_.active.load(std::memory_order_relaxed));
   shard.gauge_set(ss::kMemoryAllocated, static_cast<int64_t>(heap.uordblks + heap.hblkhd));
   shard.gauge_set(ss::kMemoryHeapSize, static_cast<int64_t>(heap.arena + heap.hblkhd));

@@ -65,6 +65,7 @@ class Server {
   std::shared_ptr<const config::Snapshot> shared_snapshot() const { return snapshot_; }
   const std::vector<std::unique_ptr<SharedListener>>& listeners() const { return listeners_; }
   base::seconds uptime() const;
+  int64_t days_until_first_certificate_expires() const;
   uint16_t concurrency() const { return options_.concurrency; }
 
  private:

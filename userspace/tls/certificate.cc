@@ -12,13 +12,16 @@
 #include <openssl/pkcs8.h>
 #include <openssl/pool.h>
 #include <openssl/rsa.h>
+#include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "tls/encoding.h"
 #include "tls/errors.h"
+#include "tls/secret_memory.h"
 #include "tls/x509.h"
 
 namespace millrace::tls {
@@ -45,10 +48,24 @@ std::string password_of(const CertificateOptions& options) {
   return text;
 }
 
+// BoringSSL keeps forms of an RSA key that it computes with the first signature: made here, they lie where the key is.
+void prepare(EVP_PKEY* key) {
+  const SecretScope secret;
+  RSA* rsa = EVP_PKEY_id(key) == EVP_PKEY_RSA ? EVP_PKEY_get0_RSA(key) : nullptr;
+  if (rsa == nullptr) return;
+  const uint8_t digest[SHA256_DIGEST_LENGTH] = {};
+  std::vector<uint8_t> signature(RSA_size(rsa));
+  unsigned size = 0;
+  RSA_sign(NID_sha256, digest, sizeof digest, signature.data(), &size, rsa);
+  ERR_clear_error();
+  wipe_stack();
+}
+
 base::Result<bssl::UniquePtr<EVP_PKEY>> read_key(const CertificateOptions& options) {
   std::string password = password_of(options);
   bssl::UniquePtr<BIO> bio = open(options.private_key);
   bssl::UniquePtr<EVP_PKEY> key(PEM_read_bio_PrivateKey(bio.get(), nullptr, give_password, &password));
+  wipe(password);
   if (key == nullptr) {
     std::string what = "private key " + options.private_key.name() + " cannot be read: " + last_crypto_error();
     what += options.password.empty() ? "; it has to be PEM, and an encrypted one needs its password"
@@ -73,8 +90,10 @@ base::Result<void> read_pkcs12(const CertificateOptions& options, Certificate& o
   EVP_PKEY* key = nullptr;
   X509* leaf = nullptr;
   STACK_OF(X509)* more = nullptr;
-  const std::string password = password_of(options);
-  if (archive == nullptr || !PKCS12_parse(archive.get(), password.c_str(), &key, &leaf, &more)) {
+  std::string password = password_of(options);
+  const bool parsed = archive != nullptr && PKCS12_parse(archive.get(), password.c_str(), &key, &leaf, &more);
+  wipe(password);
+  if (!parsed) {
     return invalid("PKCS #12 " + source.name() + " cannot be read: " + last_crypto_error() +
                    "; it has to be DER and the password its own");
   }
@@ -186,11 +205,22 @@ base::Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_pem_certificates(
   return out;
 }
 
+std::string certificate_stat_name(std::string_view kind, const std::string& secret, const Source& source) {
+  if (!secret.empty()) return secret;
+  const std::string& text = source.file.empty() ? source.bytes : source.file;
+  uint8_t digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const uint8_t*>(text.data()), text.size(), digest);
+  return std::string(kind) + "_" + hex({digest, 4});
+}
+
 base::Result<Certificate> load_certificate(const CertificateOptions& options) {
   Certificate certificate;
   if (!options.pkcs12.empty()) {
     certificate.path = options.pkcs12.name();
-    if (base::Result<void> read = read_pkcs12(options, certificate); !read) return read.error();
+    const SecretScope secret;
+    base::Result<void> read = read_pkcs12(options, certificate);
+    wipe_stack();
+    if (!read) return read.error();
   } else {
     certificate.path = options.chain.name();
     if (options.chain.empty()) return invalid("certificate_chain is empty: " + options.chain.name());
@@ -200,7 +230,9 @@ base::Result<Certificate> load_certificate(const CertificateOptions& options) {
     base::Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> chain = read_pem_certificates(options.chain);
     if (!chain) return invalid("certificate chain " + chain.error().what);
     certificate.chain = std::move(*chain);
+    const SecretScope secret;
     base::Result<bssl::UniquePtr<EVP_PKEY>> key = read_key(options);
+    wipe_stack();
     if (!key) return key.error();
     certificate.key = std::move(*key);
   }
@@ -212,6 +244,9 @@ base::Result<Certificate> load_certificate(const CertificateOptions& options) {
                    " does not belong to certificate " + certificate.path);
   }
   if (base::Result<void> fits = check_key_type(certificate); !fits) return fits.error();
+  prepare(certificate.key.get());
+  certificate.stat_name = certificate_stat_name("unnamed_cert", options.name,
+                                                options.pkcs12.empty() ? options.chain : options.pkcs12);
   certificate.must_staple = wants_stapling(certificate.leaf.get());
   read_names(certificate);
   if (base::Result<void> staple = read_staple(options.ocsp_staple, certificate); !staple) return staple.error();

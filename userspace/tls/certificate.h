@@ -20,6 +20,7 @@ struct Certificate {
   bssl::UniquePtr<EVP_PKEY> key;
   bssl::UniquePtr<X509> leaf;
   std::string path;                // what it came from, for people
+  std::string stat_name;           // see certificate_stat_name()
   int curve_nid = 0;               // of an ECDSA key; 0: RSA
   bool must_staple = false;        // RFC 7633
   std::vector<std::string> names;  // what a client's SNI is compared with: DNS SANs, or else the common name
@@ -30,6 +31,10 @@ struct Certificate {
 };
 
 base::Result<Certificate> load_certificate(const CertificateOptions& options);
+
+// What statistics call a certificate: its secret, or "<kind>_" and eight digits that tell its file, or its bytes, from
+// others.
+std::string certificate_stat_name(std::string_view kind, const std::string& secret, const Source& source);
 
 // Every certificate of a PEM text, in order; an error when there is none or one is broken.
 base::Result<std::vector<bssl::UniquePtr<CRYPTO_BUFFER>>> read_pem_certificates(const Source& source);

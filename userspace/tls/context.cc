@@ -10,9 +10,10 @@
 namespace millrace::tls {
 namespace {
 
-CertificateDetails details_of(const X509* certificate, const std::string& path) {
+CertificateDetails details_of(const X509* certificate, const std::string& path, const std::string& stat_name) {
   CertificateDetails out;
   out.path = path;
+  out.stat_name = stat_name;
   out.serial_number = serial(certificate);
   for (GeneralName& name : subject_alt_names(certificate)) {
     if (name.type == SanMatch::Type::kDns) out.dns_sans.push_back(std::move(name.text));
@@ -33,9 +34,13 @@ base::Result<std::shared_ptr<const Context>> make_context(const Options& options
 
 }  // namespace
 
+uint64_t days_until(base::SystemTime expiration, base::SystemTime now) {
+  if (expiration <= now) return 0;
+  return static_cast<uint64_t>(std::chrono::floor<std::chrono::days>(expiration - now).count());
+}
+
 uint64_t CertificateDetails::days_until_expiration(base::SystemTime now) const {
-  if (expiration_time <= now) return 0;
-  return static_cast<uint64_t>(std::chrono::floor<std::chrono::days>(expiration_time - now).count());
+  return days_until(expiration_time, now);
 }
 
 base::Result<std::shared_ptr<const Context>> Context::make(const ServerOptions& options, stats::StatBlockPtr stats) {
@@ -56,7 +61,7 @@ std::unique_ptr<net::Transport> Context::create(const Ask& ask) const {
 std::vector<CertificateDetails> Context::certificate_chains() const {
   std::vector<CertificateDetails> out;
   for (const Certificate& certificate : core_->certificates()) {
-    out.push_back(details_of(certificate.leaf.get(), certificate.path));
+    out.push_back(details_of(certificate.leaf.get(), certificate.path, certificate.stat_name));
     if (certificate.ocsp.has_value()) out.back().ocsp = {certificate.ocsp->this_update, certificate.ocsp->next_update};
   }
   return out;
@@ -65,7 +70,18 @@ std::vector<CertificateDetails> Context::certificate_chains() const {
 std::optional<CertificateDetails> Context::authority() const {
   const Validator& validator = core_->validator();
   if (validator.first_authority() == nullptr) return std::nullopt;
-  return details_of(validator.first_authority(), validator.authority_file());
+  return details_of(validator.first_authority(), validator.authority_file(), validator.authority_stat_name());
+}
+
+std::optional<base::SystemTime> Context::first_expiration() const {
+  std::optional<base::SystemTime> first;
+  const auto note = [&first](const X509* certificate) {
+    const base::SystemTime end = not_after(certificate);
+    if (!first || end < *first) first = end;
+  };
+  for (const Certificate& certificate : core_->certificates()) note(certificate.leaf.get());
+  if (const X509* authority = core_->validator().first_authority(); authority != nullptr) note(authority);
+  return first;
 }
 
 }  // namespace millrace::tls

@@ -25,6 +25,7 @@ struct CertificateDetails {
     std::optional<base::SystemTime> expiration;
   };
   std::string path;
+  std::string stat_name;
   std::string serial_number;
   std::vector<std::string> dns_sans, uri_sans, ip_sans;
   base::SystemTime valid_from{}, expiration_time{};
@@ -33,6 +34,8 @@ struct CertificateDetails {
   // Whole days; 0 when it has expired.
   uint64_t days_until_expiration(base::SystemTime now) const;
 };
+
+uint64_t days_until(base::SystemTime expiration, base::SystemTime now);
 
 class Context final : public net::TransportFactory {
  public:
@@ -48,6 +51,8 @@ class Context final : public net::TransportFactory {
   std::vector<CertificateDetails> certificate_chains() const;
   // The first of the trusted authorities.
   std::optional<CertificateDetails> authority() const;
+  // Of all these; nothing if there is none.
+  std::optional<base::SystemTime> first_expiration() const;
 
  private:
   std::shared_ptr<ContextCore> core_;

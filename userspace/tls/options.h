@@ -2,6 +2,8 @@
 // protobuf, every source already read into bytes. Defaults are Envoy's. Plain values, any thread. Private keys and
 // passwords are in here: never print one of these.
 #pragma once
+#include <string.h>
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -12,10 +14,12 @@
 
 namespace millrace::tls {
 
-// Bytes and where they came from: a path for errors and for who watches files, empty for inline ones.
+// Bytes and where they came from: a path for errors and for who watches files, empty for inline ones. They may be a
+// private key: nothing of them is left in memory.
 struct Source {
   std::string bytes;
   std::string file;
+  ~Source() { explicit_bzero(bytes.data(), bytes.capacity()); }
   bool empty() const { return bytes.empty(); }
   // What an error calls it: the file, or "<inline>".
   std::string name() const { return file.empty() ? "<inline>" : file; }
@@ -28,6 +32,7 @@ struct CertificateOptions {
   Source pkcs12;       // DER, in place of the other two
   Source password;
   Source ocsp_staple;  // DER
+  std::string name;    // of its secret; empty: it has none
   bool empty() const { return chain.empty() && private_key.empty() && pkcs12.empty(); }
 };
 
@@ -50,6 +55,7 @@ struct SanMatch {
 // CertificateValidationContext.
 struct ValidationOptions {
   Source trusted_ca;               // PEM, any number of certificates and revocation lists
+  std::string name;                // of its secret; empty: it has none
   bool system_roots = false;       // the CA bundle of this machine as well
   Source crl;                      // PEM
   bool only_verify_leaf_cert_crl = false;

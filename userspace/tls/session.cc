@@ -2,7 +2,10 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/nid.h>
+#include <openssl/pool.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <cstring>
@@ -10,6 +13,7 @@
 #include "stats/schema_tls.h"
 #include "tls/errors.h"
 #include "tls/facts.h"
+#include "tls/x509.h"
 
 namespace millrace::tls {
 namespace {
@@ -17,6 +21,7 @@ namespace {
 constexpr size_t kRecordHeadBytes = 5;
 constexpr size_t kRecordBodyBytesMax = 16384 + 2048;  // TLS 1.2; TLS 1.3 allows less
 constexpr size_t kPlainBytesMax = 16384;              // of one record
+constexpr size_t kPlainBytesUncut = 8192;             // in one piece: worth a record
 
 // The first bytes of the wire, at most `size`, copied together: returns how many.
 size_t peek(const base::Buffer& wire, uint8_t* out, size_t size) {
@@ -142,6 +147,7 @@ void Session::set_up_client(const net::TransportFactory::Ask& ask) {
     ERR_clear_error();
   }
   const bool configured = !options.common.alpn.empty();
+  if (!ask.verify_name.empty()) verify_name_ = std::make_unique<const std::string>(ask.verify_name);
   const std::span<const std::string> alpn = !ask.alpn.empty() || configured ? ask.alpn : ask.alpn_fallback;
   if (!alpn.empty()) {
     base::Result<std::string> wire = alpn_wire_form(alpn);
@@ -150,8 +156,14 @@ void Session::set_up_client(const net::TransportFactory::Ask& ask) {
   if (options.allow_renegotiation) SSL_set_renegotiate_mode(ssl, ssl_renegotiate_freely);
   SSL_set_enforce_rsa_key_usage(ssl, options.enforce_rsa_key_usage);
   if (!core_->sessions().enabled()) return;
-  bssl::UniquePtr<SSL_SESSION> session = core_->sessions().take(name);
+  bssl::UniquePtr<SSL_SESSION> session = core_->sessions().take(session_name(name));
   if (session != nullptr) SSL_set_session(ssl, session.get());
+}
+
+std::string Session::session_name(std::string_view server_name) const {
+  std::string name(server_name);
+  if (verify_name_ != nullptr) name.append(1, '\0').append(*verify_name_);
+  return name;
 }
 
 Session& Session::of(const SSL* ssl) {
@@ -185,7 +197,8 @@ ssl_verify_result_t Session::verify_peer(uint8_t* alert) {
     chain.push_back(sk_CRYPTO_BUFFER_value(sent, i));
   }
   const char* name = SSL_get_servername(ssl_.get(), TLSEXT_NAMETYPE_host_name);
-  Validator::Verdict verdict = core_->validator().judge(chain, name == nullptr ? "" : name, stats_);
+  const std::string_view verify_name = verify_name_ == nullptr ? std::string_view() : *verify_name_;
+  Validator::Verdict verdict = core_->validator().judge(chain, name == nullptr ? "" : name, verify_name, stats_);
   peer_validated_ = verdict.validated;
   if (verdict.accepted) return ssl_verify_ok;
   refusal_ = std::move(verdict.details);
@@ -195,7 +208,7 @@ ssl_verify_result_t Session::verify_peer(uint8_t* alert) {
 
 void Session::keep(bssl::UniquePtr<SSL_SESSION> session) const {
   const char* name = SSL_get_servername(ssl_.get(), TLSEXT_NAMETYPE_host_name);
-  core_->sessions().add(name == nullptr ? "" : name, std::move(session));
+  core_->sessions().add(session_name(name == nullptr ? "" : name), std::move(session));
 }
 
 void Session::log_key(std::string_view line) const {
@@ -262,6 +275,21 @@ base::Result<void> Session::handshake() {
   return SSL_get_error(ssl_.get(), result) == SSL_ERROR_WANT_READ ? base::Result<void>() : failed();
 }
 
+// Whether a server's RSA certificate is not meant for what it was used for (RFC 5280, 4.2.1.3), which is let pass
+// without enforce_rsa_key_usage. BoringSSL insists on it with TLS 1.3 and with ECDSA.
+bool Session::key_usage_invalid() const {
+  const SSL* ssl = ssl_.get();
+  if (core_->is_server() || SSL_version(ssl) >= TLS1_3_VERSION || SSL_session_reused(ssl)) return false;
+  const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(ssl);
+  if (chain == nullptr || sk_CRYPTO_BUFFER_num(chain) == 0) return false;
+  const int kind = SSL_CIPHER_get_auth_nid(SSL_get_current_cipher(ssl));
+  const bool encrypts = SSL_CIPHER_get_kx_nid(SSL_get_current_cipher(ssl)) == NID_kx_rsa;
+  if (kind != NID_auth_rsa && !encrypts) return false;
+  bssl::UniquePtr<X509> leaf = parse_certificate(sk_CRYPTO_BUFFER_value(chain, 0));
+  const uint32_t needed = encrypts ? KU_KEY_ENCIPHERMENT : KU_DIGITAL_SIGNATURE;
+  return leaf != nullptr && (X509_get_key_usage(leaf.get()) & needed) == 0;  // all bits, if it does not say
+}
+
 void Session::count_handshake() {
   const SSL* ssl = ssl_.get();
   stats_.inc(stats::tls::kHandshake);
@@ -272,6 +300,7 @@ void Session::count_handshake() {
   if (!has_peer) stats_.inc(stats::tls::kNoCertificate);
   // It was judged when the session was made, by the same rules: the session id context, or the cache, is theirs.
   if (is_reused && has_peer) peer_validated_ = core_->validator().vouches();
+  if (key_usage_invalid()) stats_.inc(stats::tls::kWasKeyUsageInvalid);
   count(stats_, "ciphers.", SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)));
   count(stats_, "versions.", SSL_get_version(ssl));
   const uint16_t curve = SSL_get_curve_id(ssl);
@@ -280,16 +309,19 @@ void Session::count_handshake() {
   if (algorithm != 0) count(stats_, "sigalgs.", SSL_get_signature_algorithm_name(algorithm, 1));
 }
 
-// The next record's bytes: where they lie when they lie together, or gathered in scratch, since a record costs more
-// than a copy of small pieces does.
+// The next record's bytes: where they lie when many lie together, or gathered in scratch, since a record costs more
+// than a copy of small pieces does. A large piece is not cut to fill a record up: what is left of it would want filling
+// up too, and so on, until all of a long body was copied.
 std::string_view Session::next_plain(base::Buffer& plain_in, char* scratch) const {
   const std::string_view front = plain_in.front();
-  if (front.size() >= kPlainBytesMax || front.size() == plain_in.size()) return front.substr(0, kPlainBytesMax);
+  if (front.size() >= kPlainBytesUncut || front.size() == plain_in.size()) return front.substr(0, kPlainBytesMax);
   size_t size = 0;
   for (size_t i = 0; i < plain_in.slice_count() && size < kPlainBytesMax; ++i) {
-    const std::string_view piece = plain_in.slice(i).view().substr(0, kPlainBytesMax - size);
-    std::memcpy(scratch + size, piece.data(), piece.size());
-    size += piece.size();
+    const std::string_view piece = plain_in.slice(i).view();
+    const size_t part = std::min(piece.size(), kPlainBytesMax - size);
+    if (part < piece.size() && piece.size() >= kPlainBytesUncut) break;
+    std::memcpy(scratch + size, piece.data(), part);
+    size += part;
   }
   return {scratch, size};
 }

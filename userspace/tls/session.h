@@ -50,12 +50,15 @@ class Session final : public net::Transport {
   friend struct SessionBio;
 
   void set_up_client(const net::TransportFactory::Ask& ask);
+  // What a kept session is found under: the names it was validated for.
+  std::string session_name(std::string_view server_name) const;
   base::Result<void> handshake();
   base::Result<void> read_records(base::Buffer& wire_in, base::Buffer& plain_out);
   base::Result<void> read_record(size_t plain_bytes_max, base::Buffer& plain_out);
   std::string_view next_plain(base::Buffer& plain_in, char* scratch) const;
   base::Result<void> failed();
   void count_handshake();
+  bool key_usage_invalid() const;
 
   std::shared_ptr<const ContextCore> core_;
   bssl::UniquePtr<SSL> ssl_;
@@ -68,6 +71,7 @@ class Session final : public net::Transport {
   bool peer_validated_ = false;
   bool logs_keys_ = false;
   bool said_close_notify_ = false;
+  std::unique_ptr<const std::string> verify_name_;  // Ask::verify_name; null: none
   std::string refusal_;  // why the peer's certificate was not taken
   std::optional<base::Error> error_;
   mutable std::shared_ptr<const Facts> facts_;

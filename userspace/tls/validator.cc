@@ -89,6 +89,18 @@ std::string listed(std::span<const GeneralName> names) {
   return out;
 }
 
+// A DNS name of the certificate stands for the host, or one of its addresses or URIs is just that.
+bool names_host(std::span<const GeneralName> names, std::string_view host) {
+  return std::any_of(names.begin(), names.end(), [&](const GeneralName& name) {
+    switch (name.type) {
+      case SanMatch::Type::kDns: return dns_name_matches(host, name.text);
+      case SanMatch::Type::kIpAddress:
+      case SanMatch::Type::kUri: return name.text == host;
+      default: return false;
+    }
+  });
+}
+
 // The same for every context that asks for them: read once, and the certificates shared by all trust stores.
 const std::vector<bssl::UniquePtr<X509>>& system_roots() {
   static const std::vector<bssl::UniquePtr<X509>>* const roots = [] {
@@ -215,6 +227,7 @@ base::Result<void> Validator::load_trust(const ValidationOptions& options) {
   }
   if (!options.trusted_ca.empty()) {
     if (base::Result<void> added = add_authorities(options.trusted_ca); !added) return added;
+    authority_stat_name_ = certificate_stat_name("unnamed_ca_cert", options.name, options.trusted_ca);
     // Lists may stand among the authorities; that there are none is usual.
     base::Result<void> added = add_crls(options.trusted_ca, options.only_verify_leaf_cert_crl);
     if (!added && added.error().code != base::ErrorCode::kNotFound) return added;
@@ -269,13 +282,19 @@ bool Validator::verify_chain(std::span<const bssl::UniquePtr<X509>> chain, Verdi
   return false;
 }
 
-bool Validator::check_names(const X509* leaf, std::string_view server_name, Verdict& verdict) const {
+bool Validator::check_names(const X509* leaf, std::string_view server_name, std::string_view verify_name,
+                            Verdict& verdict) const {
   const std::vector<GeneralName> names = subject_alt_names(leaf);
-  bool found = false;
+  bool found = true;
+  if (!verify_name.empty() && !names_host(names, verify_name)) {
+    verdict.details = "verify cert failed: verify SAN list";
+    verdict.alert = SSL_AD_CERTIFICATE_UNKNOWN;
+    return false;
+  }
   if (auto_sni_san_validation_ && !server_name.empty()) {
     const SanMatcher matcher = SanMatcher::exact_dns(server_name);
     found = any_matches({&matcher, 1}, names);
-  } else {
+  } else if (!san_matchers_.empty()) {
     found = any_matches(san_matchers_, names);
   }
   if (!found) {
@@ -301,9 +320,10 @@ bool Validator::check_pins(CRYPTO_BUFFER* der, X509* leaf) const {
 }
 
 Validator::Verdict Validator::judge(std::span<CRYPTO_BUFFER* const> chain, std::string_view server_name,
-                                    stats::StatShard& stats) const {
+                                    std::string_view verify_name, stats::StatShard& stats) const {
   Verdict verdict;
-  const bool checks_names = !san_matchers_.empty() || (auto_sni_san_validation_ && !server_name.empty());
+  const bool checks_names =
+      !verify_name.empty() || !san_matchers_.empty() || (auto_sni_san_validation_ && !server_name.empty());
   const bool checks_pins = !certificate_hashes_.empty() || !spki_hashes_.empty();
   if (trust_ == nullptr && !checks_names && !checks_pins) return verdict;
   std::vector<bssl::UniquePtr<X509>> certificates;
@@ -323,7 +343,7 @@ Validator::Verdict Validator::judge(std::span<CRYPTO_BUFFER* const> chain, std::
   if (trust_ != nullptr && !verify_chain(certificates, verdict)) {
     stats.inc(stats::tls::kFailVerifyError);
     ok = false;
-  } else if (checks_names && !check_names(certificates.front().get(), server_name, verdict)) {
+  } else if (checks_names && !check_names(certificates.front().get(), server_name, verify_name, verdict)) {
     stats.inc(stats::tls::kFailVerifySan);
     ok = false;
   } else if (checks_pins && !check_pins(chain.front(), certificates.front().get())) {

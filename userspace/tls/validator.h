@@ -33,8 +33,10 @@ class Validator {
     int alert = 0;           // of a refusal
     std::string details;     // likewise
   };
-  // chain: as the peer sent it, the leaf first. server_name: the SNI we sent. Counts a refusal.
-  Verdict judge(std::span<CRYPTO_BUFFER* const> chain, std::string_view server_name, stats::StatShard& stats) const;
+  // chain: as the peer sent it, the leaf first. server_name: the SNI we sent. verify_name: a name that this one
+  // connection asks for besides all rules; empty: none. Counts a refusal.
+  Verdict judge(std::span<CRYPTO_BUFFER* const> chain, std::string_view server_name, std::string_view verify_name,
+                stats::StatShard& stats) const;
 
   // Subjects of the trusted authorities in DER: what a server tells clients that it takes.
   const std::vector<std::string>& authority_names() const { return authority_names_; }
@@ -44,6 +46,7 @@ class Validator {
   bool vouches() const { return vouches_; }
   X509* first_authority() const { return first_authority_.get(); }
   const std::string& authority_file() const { return authority_file_; }
+  const std::string& authority_stat_name() const { return authority_stat_name_; }
 
  private:
   Validator() = default;
@@ -54,7 +57,8 @@ class Validator {
   base::Result<void> compile(const ValidationOptions& options);
   void add_authority(X509* certificate);
   bool verify_chain(std::span<const bssl::UniquePtr<X509>> chain, Verdict& verdict) const;
-  bool check_names(const X509* leaf, std::string_view server_name, Verdict& verdict) const;
+  bool check_names(const X509* leaf, std::string_view server_name, std::string_view verify_name,
+                   Verdict& verdict) const;
   bool check_pins(CRYPTO_BUFFER* der, X509* leaf) const;
 
   Side side_ = Side::kServer;
@@ -66,7 +70,7 @@ class Validator {
   int depth_max_ = -1;
   bssl::UniquePtr<X509_STORE> trust_;  // null: the chain is not verified
   bssl::UniquePtr<X509> first_authority_;
-  std::string authority_file_;
+  std::string authority_file_, authority_stat_name_;
   std::vector<std::string> authority_names_;
   std::vector<SanMatcher> san_matchers_;
   std::vector<std::string> certificate_hashes_, spki_hashes_;  // 32 bytes each

@@ -18,6 +18,12 @@ HttpClient::HttpClient(HttpPool& pool, uint32_t expected)
   how.transport_ask.alpn_fallback = pool.protocol() == HttpProtocol::kAuto    ? kEither
                                     : pool.protocol() == HttpProtocol::kHttp2 ? kHttp2
                                                                               : kHttp1;
+  if (const ConnectionIdentity* identity = pool.identity(); identity != nullptr) {
+    how.transport_ask.server_name = identity->server_name;
+    how.transport_ask.verify_name = identity->verify_name;
+    if (!identity->source.empty()) how.transport_ask.source = &identity->source;
+    if (!identity->destination.empty()) how.transport_ask.destination = &identity->destination;
+  }
   connection_ = net::Connection::connect(pool.cluster().loop(), pool.host().address(), how, *this);
   connection_->set_watermark(options().per_connection_buffer_limit_bytes);
 }

@@ -9,9 +9,10 @@ namespace millrace::upstream {
 
 namespace stat = stats::cluster;
 
-HttpPool::HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, HttpProtocol protocol)
-    : cluster_(cluster), host_(host), host_hold_(host.hold()), resources_(cluster.cluster().resources(priority)), priority_(priority),
-      protocol_(protocol) {}
+HttpPool::HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, HttpProtocol protocol,
+                   const ConnectionIdentity* identity)
+    : cluster_(cluster), host_(host), host_hold_(host.hold()), resources_(cluster.cluster().resources(priority)),
+      priority_(priority), protocol_(protocol), identity_(identity) {}
 
 HttpPool::~HttpPool() {
   close();
@@ -82,6 +83,11 @@ void HttpPool::leave_queue(UpstreamRequest& request) {
   host_.add_pending(-1);
   resources_.pending_requests.release();
   cluster_.stats().gauge_sub(stat::kUpstreamRqPendingActive);
+  check_unused();
+}
+
+void HttpPool::check_unused() {
+  if (identity_ != nullptr && !closing_ && unused()) cluster_.on_pool_unused(*this);
 }
 
 UpstreamRequest* HttpPool::next_pending(Pending& list) {
@@ -121,6 +127,7 @@ void HttpPool::on_closed(bool connected) {
   --connections_;
   // A connection that was lost, or made room, may be what somebody waits for. Who waits on a failed attempt is told so.
   if (connected) connect_for_pending();
+  check_unused();
 }
 
 void HttpPool::on_connect_failed(ResetReason reason, const base::Error& error) {

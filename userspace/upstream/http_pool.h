@@ -1,9 +1,11 @@
-// The HTTP connections of one worker to one host, for one routing priority and protocol. A request takes the connection
+// The HTTP connections of one worker to one host, for one routing priority and protocol, and for one identity where
+// requests have one: such a pool is forgotten by its cluster once it has nothing left. A request takes the connection
 // used last that has room for it (the others grow old and time out), or waits in a queue while a new one connects:
 // HTTP/1 connections have room for one request, HTTP/2 connections for many. Breakers of the cluster bound connections,
 // queue and requests. As in Envoy, a failed attempt to connect fails all who wait, for the router to decide.
 #pragma once
 #include "base/list.h"
+#include "upstream/connection_identity.h"
 #include "upstream/http_client.h"
 #include "upstream/upstream_request.h"
 
@@ -17,7 +19,9 @@ class HttpPool {
     kOverflow,  // a breaker is open (UO), or the pool is being closed; the request is idle
   };
 
-  HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, HttpProtocol protocol);
+  // identity: null, or what it is kept under.
+  HttpPool(ThreadLocalCluster& cluster, Host& host, ResourcePriority priority, HttpProtocol protocol,
+           const ConnectionIdentity* identity = nullptr);
   ~HttpPool();
   HttpPool(const HttpPool&) = delete;
   HttpPool& operator=(const HttpPool&) = delete;
@@ -36,6 +40,8 @@ class HttpPool {
   HttpProtocol protocol() const { return protocol_; }  // not kDownstream
   size_t connections() const { return connections_; }  // connecting, idle and active
   size_t pending() const { return pending_count_; }
+  const ConnectionIdentity* identity() const { return identity_; }
+  bool unused() const { return connections_ == 0 && pending_count_ == 0; }
 
  private:
   friend class HttpClient;
@@ -64,6 +70,7 @@ class HttpPool {
   HttpClient& make_client();
   void connect_for_pending();
   void fail_pending(const Reset& reset);
+  void check_unused();
 
   ThreadLocalCluster& cluster_;
   Host& host_;
@@ -71,6 +78,7 @@ class HttpPool {
   Resources& resources_;
   const ResourcePriority priority_;
   const HttpProtocol protocol_;
+  const ConnectionIdentity* const identity_;
   uint32_t connections_ = 0;
   uint32_t expected_ = 0;  // requests that connections under way will have room for
   uint32_t pending_count_ = 0;

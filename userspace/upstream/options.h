@@ -14,6 +14,7 @@
 #include "net/address.h"
 #include "net/socket.h"
 #include "net/transport.h"
+#include "stats/stats.h"
 
 namespace millrace::upstream {
 
@@ -146,6 +147,11 @@ struct HttpOptions {
   bool proper_case_header_keys = false;      // header_key_format
   bool enable_trailers = false;
   bool send_fully_qualified_url = false;
+  // upstream_http_protocol_options: the host a request is for, or what this header says in its place, is the server
+  // name that its connection sends, and has to be named by the certificate.
+  bool auto_sni = false;
+  bool auto_san_validation = false;
+  std::string override_auto_sni_header;
   http::Http2Options http2;
 };
 
@@ -169,6 +175,8 @@ struct ClusterOptions {
   std::vector<net::SocketOption> socket_options;  // of upstream_bind_config, freebind among them
   // Of hosts that have none of their own; null: plain.
   std::shared_ptr<const net::TransportFactory> transport;
+  // How many endpoints each of transport_socket_matches, and none of them, was right for: here to be kept.
+  std::vector<stats::StatBlockPtr> transport_match_stats;
 };
 
 }  // namespace millrace::upstream

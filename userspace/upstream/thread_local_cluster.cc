@@ -11,8 +11,15 @@ namespace millrace::upstream {
 namespace stat = stats::cluster;
 
 namespace {
+
 constexpr base::milliseconds kSweepInterval{200};
+
+// Among the kPoolsPerHost of a host.
+size_t pool_index(ResourcePriority priority, HttpProtocol protocol) {
+  return static_cast<size_t>(priority) * 2 + (protocol == HttpProtocol::kHttp1 ? 0 : 1);
 }
+
+}  // namespace
 
 ThreadLocalCluster::ThreadLocalCluster(Cluster& cluster, io::Loop& loop, uint16_t worker,
                                        const fastpath::SpliceOffers* splice_offers)
@@ -37,25 +44,57 @@ Host* ThreadLocalCluster::choose(const LbContext& context) {
   return host;
 }
 
-HttpPool* ThreadLocalCluster::http_pool(Host& host, ResourcePriority priority, stream::Protocol downstream) {
+HttpPool* ThreadLocalCluster::http_pool(Host& host, ResourcePriority priority, stream::Protocol downstream,
+                                        const ConnectionIdentity* identity) {
   HttpProtocol protocol = cluster_.options().http.protocol;
   if (protocol == HttpProtocol::kDownstream) {
     protocol = downstream == stream::Protocol::kHttp2 ? HttpProtocol::kHttp2 : HttpProtocol::kHttp1;
   } else if (protocol == HttpProtocol::kAuto && host.transport() == nullptr) {
     protocol = HttpProtocol::kHttp1;  // nobody to negotiate with
   }
-  const size_t which = static_cast<size_t>(priority) * 2 + (protocol == HttpProtocol::kHttp1 ? 0 : 1);
+  const size_t which = pool_index(priority, protocol);
+  if (identity != nullptr) return identified_pool(host, which, priority, protocol, *identity);
   const size_t at = host.index() * kPoolsPerHost + which;
   if (at >= http_pools_.size()) http_pools_.resize((host.index() + 1) * kPoolsPerHost);
   auto& pool = http_pools_[at];
-  if (pool == nullptr) {
-    if (!cluster_.resources(priority).connection_pools.try_acquire()) {
-      stats_.inc(stat::kUpstreamCxPoolOverflow);
-      return nullptr;
-    }
-    pool = std::make_unique<HttpPool>(*this, host, priority, protocol);
-  }
+  if (pool == nullptr) pool = make_pool(host, priority, protocol, nullptr);
   return pool.get();
+}
+
+std::unique_ptr<HttpPool> ThreadLocalCluster::make_pool(Host& host, ResourcePriority priority, HttpProtocol protocol,
+                                                        const ConnectionIdentity* identity) {
+  if (cluster_.resources(priority).connection_pools.try_acquire()) {
+    return std::make_unique<HttpPool>(*this, host, priority, protocol, identity);
+  }
+  stats_.inc(stat::kUpstreamCxPoolOverflow);
+  return nullptr;
+}
+
+HttpPool* ThreadLocalCluster::identified_pool(Host& host, size_t which, ResourcePriority priority,
+                                              HttpProtocol protocol, const ConnectionIdentity& identity) {
+  const auto found = identified_pools_.find(PoolWanted{&host, which, identity});
+  if (found != identified_pools_.end()) return found->second.get();
+  const auto entry = identified_pools_.try_emplace(PoolKey{&host, which, identity}).first;
+  entry->second = make_pool(host, priority, protocol, &entry->first.identity);
+  if (entry->second == nullptr) {
+    identified_pools_.erase(entry);
+    return nullptr;
+  }
+  on_pool_unused(*entry->second);  // unless it gets a request in this turn
+  return entry->second.get();
+}
+
+void ThreadLocalCluster::on_pool_unused(const HttpPool& pool) {
+  unused_pools_.push_back({&pool.host(), pool_index(pool.priority(), pool.protocol()), *pool.identity()});
+  loop_.at_turn_end(forget_hook_);
+}
+
+// Clients choose the names: what nobody uses any more is not kept.
+void ThreadLocalCluster::forget_unused_pools() {
+  for (const PoolKey& key : std::exchange(unused_pools_, {})) {
+    const auto found = identified_pools_.find(key);
+    if (found != identified_pools_.end() && found->second->unused()) identified_pools_.erase(found);
+  }
 }
 
 void ThreadLocalCluster::refresh() {
@@ -69,8 +108,13 @@ void ThreadLocalCluster::retire_pools(const Host& host) {
     if (http_pools_[at] == nullptr) continue;
     leaving_.push_back({std::move(http_pools_[at])});
   }
+  for (const auto& [key, pool] : identified_pools_) {
+    if (key.host != &host) continue;
+    gone_.insert(&host);
+    break;
+  }
   // Not now: this may be called from within one of them.
-  if (!leaving_.empty() && !sweep_.armed()) sweep_.arm(base::milliseconds(0));
+  if ((!leaving_.empty() || !gone_.empty()) && !sweep_.armed()) sweep_.arm(base::milliseconds(0));
 }
 
 void ThreadLocalCluster::on_sweep() {
@@ -82,7 +126,15 @@ void ThreadLocalCluster::on_sweep() {
     }
     return std::exchange(leaving.was_empty, true);
   });
-  if (!leaving_.empty()) sweep_.arm(kSweepInterval);
+  // Those with an identity go by themselves when they are empty.
+  std::unordered_set<const Host*> left;
+  for (const auto& [key, pool] : identified_pools_) {
+    if (!gone_.contains(key.host)) continue;
+    pool->drain();
+    left.insert(key.host);
+  }
+  gone_ = std::move(left);
+  if (!leaving_.empty() || !gone_.empty()) sweep_.arm(kSweepInterval);
 }
 
 template <class F>
@@ -90,6 +142,7 @@ void ThreadLocalCluster::for_each_pool(F&& f) const {
   for (const auto& pool : http_pools_) {
     if (pool != nullptr) f(*pool);
   }
+  for (const auto& [key, pool] : identified_pools_) f(*pool);
   for (const Leaving& leaving : leaving_) f(*leaving.pool);
 }
 

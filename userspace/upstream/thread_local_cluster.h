@@ -3,12 +3,15 @@
 // worker's loop, and be closed (close()) while the loop still turns: its connections need it to say good-bye.
 #pragma once
 #include <memory>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "io/loop.h"
 #include "stats/stats.h"
 #include "stream/stream_info.h"
 #include "upstream/cluster.h"
+#include "upstream/connection_identity.h"
 #include "upstream/load_balancer.h"
 #include "upstream/original_dst_balancer.h"
 
@@ -38,9 +41,12 @@ class ThreadLocalCluster {
 
   // nullptr: no host to choose, already counted (upstream_cx_none_healthy).
   Host* choose(const LbContext& context = {});
-  // The pool of a host for requests that came by this protocol; nullptr: max_connection_pools is met, already counted
-  // (UO).
-  HttpPool* http_pool(Host& host, ResourcePriority priority, stream::Protocol downstream = stream::Protocol::kNone);
+  // The pool of a host for requests that came by this protocol, and have this identity (null: none, as long as the
+  // host's transport asks for none); nullptr: max_connection_pools is met, already counted (UO).
+  HttpPool* http_pool(Host& host, ResourcePriority priority, stream::Protocol downstream = stream::Protocol::kNone,
+                      const ConnectionIdentity* identity = nullptr);
+  // From a pool with an identity: it may go, at the end of the turn.
+  void on_pool_unused(const HttpPool& pool);
   // Takes in what has changed about the hosts, as the next choice would: those that are gone lose their connections
   // as these fall idle.
   void refresh();
@@ -53,10 +59,39 @@ class ThreadLocalCluster {
   size_t connections() const;
 
  private:
+  // What a pool with an identity is kept under.
+  struct PoolKey {
+    const Host* host;
+    size_t which;
+    ConnectionIdentity identity;
+  };
+  // ... and looked for by, without a copy.
+  struct PoolWanted {
+    const Host* host;
+    size_t which;
+    const ConnectionIdentity& identity;
+  };
+  struct PoolKeyHash {
+    using is_transparent = void;
+    size_t operator()(const auto& key) const {
+      return key.identity.hash() ^ std::hash<const void*>()(key.host) ^ key.which;
+    }
+  };
+  struct PoolKeyEqual {
+    using is_transparent = void;
+    bool operator()(const auto& a, const auto& b) const {
+      return a.host == b.host && a.which == b.which && a.identity == b.identity;
+    }
+  };
   // One by priority and protocol.
   static constexpr size_t kPoolsPerHost = kResourcePriorities * 2;
   template <class F>
   void for_each_pool(F&& f) const;
+  std::unique_ptr<HttpPool> make_pool(Host& host, ResourcePriority priority, HttpProtocol protocol,
+                                      const ConnectionIdentity* identity);
+  HttpPool* identified_pool(Host& host, size_t which, ResourcePriority priority, HttpProtocol protocol,
+                            const ConnectionIdentity& identity);
+  void forget_unused_pools();
   void on_sweep();
 
   Cluster& cluster_;
@@ -68,11 +103,15 @@ class ThreadLocalCluster {
   std::unique_ptr<OriginalDstBalancer> original_dst_;  // of an ORIGINAL_DST cluster, in place of the balancer
   std::vector<std::unique_ptr<HttpPool>> http_pools_;  // [(host index * 2 + priority) * 2 + HTTP/2]; as far as
                                                        // one was asked for
+  std::unordered_map<PoolKey, std::unique_ptr<HttpPool>, PoolKeyHash, PoolKeyEqual> identified_pools_;
+  std::vector<PoolKey> unused_pools_;  // or were, in this turn
+  io::HookOf<&ThreadLocalCluster::forget_unused_pools> forget_hook_{*this};
   struct Leaving {
     std::unique_ptr<HttpPool> pool;
     bool was_empty = false;  // for a turn of the timer: nobody up the stack is in it
   };
-  std::vector<Leaving> leaving_;  // of hosts that are gone
+  std::vector<Leaving> leaving_;           // of hosts that are gone
+  std::unordered_set<const Host*> gone_;  // hosts that are, of which there are pools with an identity
   io::TimerOf<&ThreadLocalCluster::on_sweep> sweep_;  // armed while there are any
 };
 

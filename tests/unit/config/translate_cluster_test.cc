@@ -61,6 +61,8 @@ std::vector<FieldCase> cluster_cases() {
        of_cluster([](const C& c) { return c.http.http2.max_concurrent_streams; })},
       {"protocol_selection", "USE_DOWNSTREAM_PROTOCOL", "2",
        of_cluster([](const C& c) { return static_cast<uint32_t>(c.http.protocol); })},
+      {"upstream_http_protocol_options", "{auto_sni: true}", "true",
+       of_cluster([](const C& c) { return c.http.auto_sni; })},
       {"upstream_connection_options", "{tcp_keepalive: {keepalive_time: 5}}", "5",
        of_cluster([](const C& c) { return c.tcp_keepalive ? text_of(c.tcp_keepalive->time_s) : "none"; })},
       {"upstream_bind_config", "{source_address: {address: 127.0.0.2, port_value: 0}}", "127.0.0.2:0",

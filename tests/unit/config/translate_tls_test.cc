@@ -245,17 +245,36 @@ TEST_F(TranslateTransportTest, APrivateKeyIsNeverShown) {
   EXPECT_THAT(t.messages(), testing::Not(HasSubstr("no key at all")));
 }
 
-TEST_F(TranslateTransportTest, ProxyHeadersAreForTcpOnly) {
+TEST_F(TranslateTransportTest, ProxyHeadersTellHttpHostsWhoseRequestItIs) {
   TestConfig config;
   config.cluster["transport_socket"] =
       "{name: p, typed_config: " +
       typed("envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
             {{"config", "{version: V2}"}, {"transport_socket", "{name: envoy.transport_sockets.raw_buffer}"}}) + "}";
-  EXPECT_THAT(Translated(config).messages(), HasSubstr("whose PROXY header speaks of one client"));
+  const Translated http(config);
+  ASSERT_TRUE(http.ok()) << http.messages();
+  EXPECT_TRUE(http.cluster().hosts()[0]->transport()->tells_source());
   config.tcp = {{"stat_prefix", "s"}, {"cluster", "c"}};
-  const Translated t(config);
-  ASSERT_TRUE(t.ok()) << t.messages();
-  EXPECT_TRUE(t.cluster().hosts()[0]->transport()->tells_source());
+  EXPECT_TRUE(Translated(config).ok());
+}
+
+TEST_F(TranslateTransportTest, TheHostOfARequestMayBeTheServerName) {
+  const std::string fields = "{auto_sni: true, auto_san_validation: true, override_auto_sni_header: X-Name}";
+  TestConfig old_fields;
+  old_fields.cluster["upstream_http_protocol_options"] = fields;
+  TestConfig config;
+  const char* type = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+  config.cluster["typed_extension_protocol_options"] =
+      "{" + std::string(type) + ": " + typed(type, {{"explicit_http_config", "{http_protocol_options: {}}"},
+                                                    {"upstream_http_protocol_options", fields}}) + "}";
+  for (const TestConfig& one : {old_fields, config}) {
+    const Translated t(one);
+    ASSERT_TRUE(t.ok()) << t.messages();
+    const upstream::HttpOptions& http = t.cluster_options().http;
+    EXPECT_TRUE(http.auto_sni && http.auto_san_validation);
+    EXPECT_EQ(http.override_auto_sni_header, "x-name");
+  }
+  EXPECT_FALSE(Translated(TestConfig()).cluster_options().http.auto_sni);
 }
 
 }  // namespace

@@ -282,6 +282,55 @@ TEST(Details, AreWhatTheAdminPageShows) {
   EXPECT_GT(*details.ocsp->expiration, details.ocsp->valid_from);
   EXPECT_EQ(context->authority()->path, "/tls/ca.pem");
   EXPECT_EQ(context->authority()->serial_number, World::get().root.serial());
+  EXPECT_EQ(context->first_expiration(), std::min(details.expiration_time, context->authority()->expiration_time));
+}
+
+TEST(Details, StatisticsNameACertificateByItsSecretOrByWhereItCameFrom) {
+  const auto names = [](const ServerOptions& options) {
+    const ContextPtr context = make(options);
+    return std::pair(context->certificate_chains().at(0).stat_name, context->authority()->stat_name);
+  };
+  ServerOptions options = server_options();
+  options.common.validation.emplace();
+  options.common.validation->trusted_ca = {World::get().root.pem(), "/tls/ca.pem"};
+  const std::string inlined = names(options).first;
+  EXPECT_TRUE(inlined.starts_with("unnamed_cert_")) << inlined;
+  EXPECT_EQ(names(options).first, inlined);
+  EXPECT_TRUE(names(options).second.starts_with("unnamed_ca_cert_")) << names(options).second;
+  options.common.certificates = {World::get().client.options()};
+  EXPECT_NE(names(options).first, inlined) << "another certificate";
+  options.common.certificates[0].chain.file = "/tls/cert.pem";
+  const std::string of_file = names(options).first;
+  options.common.certificates = {World::get().server.options()};
+  options.common.certificates[0].chain.file = "/tls/cert.pem";
+  EXPECT_EQ(names(options).first, of_file) << "renewed, it is the same";
+  options.common.certificates[0].name = "mine";
+  options.common.validation->name = "theirs";
+  EXPECT_EQ(names(options), std::pair(std::string("mine"), std::string("theirs")));
+}
+
+TEST(KeyUsage, ACertificateUsedForWhatItIsNotMeantForIsCountedOrRefused) {
+  const World& world = World::get();
+  const auto issued = [&](const char* usage) {
+    return world.root.issue({.common_name = "server", .sans = "DNS:server.example", .key = KeyKind::kRsa2048,
+                             .key_usage = usage});
+  };
+  const Issued wrong = issued("keyEncipherment"), right = issued("digitalSignature"), silent = issued("");
+  const auto counted = [](const Issued& certificate, bool enforce) {
+    ServerOptions server = server_options();
+    server.common.certificates = {certificate.options()};
+    ClientOptions client = client_options();
+    client.common.parameters.version_max = Version::kTls12;
+    client.enforce_rsa_key_usage = enforce;
+    Counters counters;
+    Pair pair(make(server), make(client, counters.block));
+    return pair.established() ? static_cast<int>(counters(stats::tls::kWasKeyUsageInvalid)) : -1;
+  };
+  EXPECT_EQ(counted(wrong, false), 1);
+  EXPECT_EQ(counted(right, false), 0);
+  EXPECT_EQ(counted(silent, false), 0);
+  EXPECT_EQ(counted(wrong, true), -1);
+  EXPECT_EQ(counted(right, true), 0);
 }
 
 TEST(KeyLog, WritesTheSecretsOfChosenConnections) {

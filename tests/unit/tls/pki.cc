@@ -151,6 +151,7 @@ Issued Issued::make(const CertificateRequest& request, const Issued* issuer) {
   X509_set_pubkey(certificate, out.key_.get());
   add_extension(certificate, by, NID_basic_constraints, request.is_authority ? "critical,CA:TRUE" : "CA:FALSE");
   if (!request.sans.empty()) add_extension(certificate, by, NID_subject_alt_name, request.sans);
+  if (!request.key_usage.empty()) add_extension(certificate, by, NID_key_usage, request.key_usage);
   if (!request.usage.empty()) add_extension(certificate, by, NID_ext_key_usage, request.usage);
   if (request.must_staple) add_must_staple(certificate);
   const bool is_ed25519 = EVP_PKEY_id(key) == EVP_PKEY_ED25519;

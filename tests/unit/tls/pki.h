@@ -21,6 +21,7 @@ struct CertificateRequest {
   int valid_until_days = 30;
   bool is_authority = false;
   std::string usage = {};  // extended key usage, "serverAuth"
+  std::string key_usage = {};  // "digitalSignature"
   bool must_staple = false;
 };
 

@@ -198,6 +198,31 @@ TEST(Session, MakesFullRecordsOfManySmallSlicesAndStopsAtTheLimit) {
   EXPECT_EQ(pair.server().plain.size(), 80000u);
 }
 
+TEST(Session, DoesNotCutLargePiecesToFillUpARecord) {
+  Pair pair(make(server_options()), make(client_options()));
+  base::Buffer plain, wire;
+  const std::string bytes = pattern(100 + 3 * 16384);
+  plain.append(std::string_view(bytes).substr(0, 100));
+  for (size_t at = 100; at < bytes.size(); at += 16384) {
+    base::Buffer piece;
+    piece.append(std::string_view(bytes).substr(at, 16384));
+    plain.move_from(piece);
+  }
+  ASSERT_TRUE(pair.client().transport->send(plain, wire, 1 << 20).ok());
+  std::vector<size_t> records;
+  const std::string sent = wire.to_string();
+  for (size_t at = 0; at + 5 <= sent.size(); at += 5 + records.back()) {
+    const size_t high = static_cast<uint8_t>(sent[at + 3]), low = static_cast<uint8_t>(sent[at + 4]);
+    records.push_back(high << 8 | low);
+  }
+  ASSERT_EQ(records.size(), 4u);
+  EXPECT_LT(records[0], 100u + 64u);
+  EXPECT_GE(records[1], 16384u);
+  pair.to_server().move_from(wire);
+  pair.pump();
+  EXPECT_EQ(pair.server().plain.to_string(), bytes);
+}
+
 TEST(Session, NegotiatesAlpnByTheServersOrder) {
   ServerOptions server = server_options();
   server.common.alpn = {"h2", "http/1.1"};

@@ -315,5 +315,41 @@ TEST(Validation, AClientChecksTheNameItAskedFor) {
   EXPECT_NE(refusal(client).find("auto_sni_san_validation needs a validation_context"), std::string::npos);
 }
 
+// auto_san_validation.
+TEST(Validation, AClientChecksTheNameThatOneConnectionAsksFor) {
+  const auto outcome = [](const ClientOptions& client, std::string_view name, stats::StatBlockPtr stats = nullptr) {
+    net::TransportFactory::Ask ask;
+    ask.verify_name = name;
+    Pair pair(make(server_options()), make(client, std::move(stats)), ask);
+    return pair.established() ? "" : pair.client().error;
+  };
+  ClientOptions client = client_options();
+  for (const char* right : {"server.example", "SERVER.example", "any.wild.example", ""}) {
+    EXPECT_EQ(outcome(client, right), "") << right;
+  }
+  Counters counters;
+  EXPECT_NE(outcome(client, "other.example", counters.block).find("verify SAN list"), std::string::npos);
+  EXPECT_EQ(counters(stats::tls::kFailVerifySan), 1);
+  EXPECT_NE(outcome(client, "10.1.2.3"), "");
+  // Besides the names that are configured, not in their place.
+  SanMatch other;
+  other.matcher.value = "no.example";
+  client.common.validation->san_matchers.push_back(other);
+  EXPECT_NE(outcome(client, "server.example").find("SAN matcher"), std::string::npos);
+}
+
+TEST(Validation, ANameMayBeAnAddressOrAUri) {
+  ClientOptions client = client_options();
+  ServerOptions server = server_options();
+  server.common.certificates = {World::get().client.options()};
+  for (const auto& [name, right] : {std::pair("10.1.2.3", true), std::pair("spiffe://mesh/ns/a", true),
+                                    std::pair("10.1.2.4", false)}) {
+    net::TransportFactory::Ask ask;
+    ask.verify_name = name;
+    Pair pair(make(server), make(client), ask);
+    EXPECT_EQ(pair.established(), right) << name << pair.client().error;
+  }
+}
+
 }  // namespace
 }  // namespace millrace::tls
