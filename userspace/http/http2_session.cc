@@ -54,7 +54,8 @@ void Http2Stream::begin(int32_t id) {
 
 Http2Session::Http2Session(Role role, const Http2SessionOptions& options, const stats::StatShard& stats,
                            Http2Handler& handler)
-    : role_(role), options_(options), stats_(stats), handler_(handler) {
+    : role_(role), options_(options), stats_(stats), handler_(handler),
+      heads_(role == Role::kServer ? static_cast<uint32_t>(kHttp2Preface.size()) : 0) {
   const bool server = role == Role::kServer;
   nghttp2_option* made = make_options(options, server);
   const int failed = server ? nghttp2_session_server_new3(&session_, Http2Callbacks::get(), this, made, http2_memory())
@@ -114,28 +115,71 @@ base::Result<void> Http2Session::feed(base::Buffer& in) {
 }
 
 base::Result<void> Http2Session::feed_slices(base::Buffer& in) {
-  for (size_t i = 0; i < in.slice_count(); ++i) {
-    const base::Slice& slice = in.slice(i);
-    feeding_slice_ = &slice;
-    const ssize_t n = nghttp2_session_mem_recv(session_, slice.begin, slice.size());
-    feeding_slice_ = nullptr;
-    if (stopped_) break;
-    if (n < 0) {
-      in.clear();
-      if (details_.empty()) {
-        details_ = n == NGHTTP2_ERR_FLOODED ? "http2.outbound_control_flood" : "http2.protocol.error";
-      }
-      if (n == NGHTTP2_ERR_FLOODED) {
-        stats_.inc(h2::kOutboundControlFlood);
-        fail_code_ = Http2Code::kEnhanceYourCalm;
-      }
-      return fail(fail_code_, details_);
-    }
-  }
+  bool ok = true;
+  for (size_t i = 0; i < in.slice_count() && ok && !stopped_; ++i) ok = feed_slice(in.slice(i));
   in.clear();
+  if (!ok) return fail(fail_code_, details_);
   if (!stopped_) deliver_pending();
   if (stopped_) return {};
   return check_outbound();
+}
+
+// As one piece, but for frames that are to be looked at when those before them have been taken.
+bool Http2Session::feed_slice(const base::Slice& slice) {
+  const uint8_t* fed = slice.begin;
+  const uint8_t* at = slice.begin;
+  Http2FrameHeads::Head head;
+  while (const uint8_t* const begin = heads_.next(at, slice.end, head)) {
+    const bool cut = (head.flags & NGHTTP2_FLAG_PADDED) != 0 && head.length == 0;
+    if (head.type != NGHTTP2_DATA && !(head.type == NGHTTP2_HEADERS && cut)) continue;
+    if (!receive(slice, fed, begin)) return false;
+    if (stopped_) return true;
+    fed = begin;
+    if (!check_frame(head)) return false;
+  }
+  return receive(slice, fed, slice.end);
+}
+
+bool Http2Session::receive(const base::Slice& slice, const uint8_t* begin, const uint8_t* end) {
+  if (begin == end) return true;
+  feeding_slice_ = &slice;
+  const ssize_t n = nghttp2_session_mem_recv(session_, begin, static_cast<size_t>(end - begin));
+  feeding_slice_ = nullptr;
+  if (stopped_ || n >= 0) return true;
+  if (details_.empty()) {
+    details_ = n == NGHTTP2_ERR_FLOODED ? "http2.outbound_control_flood" : "http2.protocol.error";
+  }
+  if (n == NGHTTP2_ERR_FLOODED) {
+    stats_.inc(h2::kOutboundControlFlood);
+    fail_code_ = Http2Code::kEnhanceYourCalm;
+  }
+  return false;
+}
+
+// What nghttp2 passes over in silence, or calls by another error than the RFC. False: it ends the session.
+bool Http2Session::check_frame(const Http2FrameHeads::Head& head) {
+  if (head.length == 0 && (head.flags & NGHTTP2_FLAG_PADDED) != 0) {  // section 4.2
+    abort(Http2Code::kFrameSizeError, "http2.frame.size.error");
+    return false;
+  }
+  if (head.stream % 2 == 0 || head.stream > closed_.last()) return true;
+  if (const StreamState state = state_of(head.stream); state == StreamState::kOpen || state == StreamState::kReset) {
+    return true;
+  }
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, head.stream, NGHTTP2_STREAM_CLOSED);  // section 6.1
+  closed_.reset(head.stream);
+  return true;
+}
+
+Http2Session::StreamState Http2Session::state_of(int32_t id) const {
+  nghttp2_stream* stream = nghttp2_session_find_stream(session_, id);
+  if (stream != nullptr && nghttp2_stream_get_state(stream) != NGHTTP2_STREAM_STATE_IDLE) return StreamState::kOpen;
+  if (goaway_last_ >= 0 && id > goaway_last_) return StreamState::kReset;
+  switch (closed_.why(id)) {
+    case Http2ClosedStreams::Why::kReset: return StreamState::kReset;
+    case Http2ClosedStreams::Why::kSkipped: return StreamState::kSkipped;
+    default: return StreamState::kEnded;
+  }
 }
 
 void Http2Session::deliver(Http2Stream& stream, bool end_stream) {
@@ -243,6 +287,7 @@ bool Http2Session::request(Http2Stream& stream, const HeaderMap& headers, bool e
                                             end_stream ? nullptr : &data, &stream);
   if (id < 0) return false;
   ++opened_;
+  closed_.begin(id);
   adopt(stream, id);
   stream.submitted_ = true;
   stream.out_ended_ = end_stream;
