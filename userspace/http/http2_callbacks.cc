@@ -155,8 +155,8 @@ int Http2Callbacks::on_begin_frame(nghttp2_session* session, const nghttp2_frame
   if (head->type == NGHTTP2_SETTINGS) self.queued_before_settings_ = nghttp2_session_get_outbound_queue_size(session);
   if (head->type == NGHTTP2_CONTINUATION) {
     if (Http2Stream* stream = stream_of(session, head->stream_id)) {
-      stream->header_received_ += head->length + kFrameHeadBytes;
-      stream->wire_received_ += head->length + kFrameHeadBytes;
+      stream->header_received_ += kFrameHeadBytes;  // the rest counts with the head's first frame
+      stream->wire_received_ += kFrameHeadBytes;
     }
   }
   return kContinue;
@@ -290,6 +290,7 @@ bool Http2Callbacks::finish_request_head(Http2Stream& stream) {
 int Http2Callbacks::headers_done(Http2Session& self, Http2Stream& stream, const nghttp2_frame& frame) {
   const bool end = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
   stream.header_received_ += frame.hd.length + kFrameHeadBytes;
+  stream.plain_header_received_ += stream.section_bytes_;
   if (stream.head_done_) {
     self.deliver(stream, false);
     if (stream.id_ == 0) return kContinue;

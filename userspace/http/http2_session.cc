@@ -47,6 +47,7 @@ void Http2Stream::begin(int32_t id) {
   remote_reset_ = remote_ended_ = local_ended_ = false;
   section_bytes_ = section_fields_ = cookies_ = 0;
   held_ = wire_received_ = header_received_ = wire_sent_ = header_sent_ = 0;
+  plain_header_received_ = plain_header_sent_ = 0;
   details_ = {};
   in_.clear();
   out_.clear();
@@ -87,12 +88,12 @@ void Http2Session::submit_settings(const Http2Options& o) {
     to.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
   }
   to.push_back({NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, o.initial_stream_window_bytes});
-  for (const auto& [id, value] : o.custom_settings) {
-    const auto same = std::find_if(to.begin(), to.end(), [&](const auto& e) { return e.settings_id == id; });
+  for (const auto& custom : o.custom_settings) {
+    const auto same = std::find_if(to.begin(), to.end(), [&](const auto& e) { return e.settings_id == custom.first; });
     if (same == to.end()) {
-      to.push_back({id, value});
+      to.push_back({custom.first, custom.second});
     } else {
-      same->value = value;
+      same->value = custom.second;
     }
   }
   ++queued_acks_;
@@ -146,12 +147,14 @@ bool Http2Session::receive(const base::Slice& slice, const uint8_t* begin, const
   const ssize_t n = nghttp2_session_mem_recv(session_, begin, static_cast<size_t>(end - begin));
   feeding_slice_ = nullptr;
   if (stopped_ || n >= 0) return true;
-  if (details_.empty()) {
-    details_ = n == NGHTTP2_ERR_FLOODED ? "http2.outbound_control_flood" : "http2.protocol.error";
-  }
   if (n == NGHTTP2_ERR_FLOODED) {
     stats_.inc(h2::kOutboundControlFlood);
-    fail_code_ = Http2Code::kEnhanceYourCalm;
+    abort(Http2Code::kEnhanceYourCalm, "http2.outbound_control_flood");
+  } else if (n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS) {
+    stats_.inc(h2::kHeaderOverflow);
+    abort(Http2Code::kEnhanceYourCalm, "http2.too_many_continuations");
+  } else if (details_.empty()) {
+    details_ = "http2.protocol.error";
   }
   return false;
 }
@@ -289,6 +292,7 @@ bool Http2Session::request(Http2Stream& stream, const HeaderMap& headers, bool e
   ++opened_;
   closed_.begin(id);
   adopt(stream, id);
+  stream.plain_header_sent_ = headers.byte_size();
   stream.submitted_ = true;
   stream.out_ended_ = end_stream;
   return true;
@@ -299,6 +303,7 @@ void Http2Session::send_headers(Http2Stream& stream, const HeaderMap& headers, b
   const std::span<nghttp2_nv> fields = to_nghttp2(headers);
   nghttp2_data_provider data{{0}, Http2Callbacks::read_data};
   nghttp2_submit_response(session_, stream.id_, fields.data(), fields.size(), end_stream ? nullptr : &data);
+  stream.plain_header_sent_ += headers.byte_size();
   stream.submitted_ = true;
   stream.out_ended_ = end_stream;
 }
@@ -307,6 +312,7 @@ void Http2Session::send_informational(Http2Stream& stream, const HeaderMap& head
   if (stream.id_ == 0 || stream.submitted_) return;
   const std::span<nghttp2_nv> fields = to_nghttp2(headers);
   nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream.id_, nullptr, fields.data(), fields.size(), nullptr);
+  stream.plain_header_sent_ += headers.byte_size();
 }
 
 void Http2Session::send_data(Http2Stream& stream, base::Buffer& data, bool end_stream) {
@@ -322,6 +328,7 @@ void Http2Session::send_trailers(Http2Stream& stream, const HeaderMap& trailers)
   if (stream.id_ == 0 || stream.out_ended_) return;
   stats_.inc(h2::kTrailers);
   stream.out_ended_ = true;
+  stream.plain_header_sent_ += trailers.byte_size();
   if (trailers.size() > 0) {
     if (stream.trailers_out_ == nullptr) stream.trailers_out_ = std::make_unique<HeaderMap>();
     stream.trailers_out_->copy_from(trailers);

@@ -60,6 +60,9 @@ class Http2Stream : private base::ListHook<Http2Stream> {
   uint64_t header_bytes_received() const { return header_received_; }
   uint64_t wire_bytes_sent() const { return wire_sent_; }
   uint64_t header_bytes_sent() const { return header_sent_; }
+  // Names and values, before compression.
+  uint64_t plain_header_bytes_received() const { return plain_header_received_; }
+  uint64_t plain_header_bytes_sent() const { return plain_header_sent_; }
 
   // Where heads and trailers that arrive are put; the owner sets them before the session knows the stream.
   HeaderMap* head = nullptr;
@@ -87,6 +90,7 @@ class Http2Stream : private base::ListHook<Http2Stream> {
   uint32_t section_bytes_ = 0, section_fields_ = 0, cookies_ = 0;
   uint64_t held_ = 0;             // bytes reported, or about to be, and not consumed
   uint64_t wire_received_ = 0, header_received_ = 0, wire_sent_ = 0, header_sent_ = 0;
+  uint64_t plain_header_received_ = 0, plain_header_sent_ = 0;
   std::string_view details_;
   base::Buffer in_;               // of the running feed()
   base::Buffer out_;

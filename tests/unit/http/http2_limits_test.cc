@@ -80,6 +80,8 @@ TEST_F(Http2LimitsTest, ContinuationsWithoutEndAreAFlood) {
   }
   EXPECT_LT(taken, 100u);
   EXPECT_TRUE(server->session.failed());
+  EXPECT_EQ(server->session.details(), "http2.too_many_continuations");
+  EXPECT_EQ(server->counter(h2::kHeaderOverflow), 1u);
 }
 
 TEST_F(Http2LimitsTest, PriorityFramesAreAFlood) {
