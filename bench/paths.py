@@ -26,6 +26,9 @@ PATHS = [local_paths.Path, local_paths.IptablesRedirect, kernel_paths.Tproxy, ke
          local_paths.HaproxyTcp, local_paths.NginxStream]
 HTTP = f"http 64 B, {http_paths.CONNECTIONS} connections"
 SIZES = (64, 1024, 16384, 262144)
+GROUPS = ("pingpong", "bulk", "late_bulk", "connect", "http")
+# What pieces of one result have in common.
+SAME = ("cpu", "cpus", "kernel", "commit", "nginx", "haproxy", "wrk", "rounds", "seconds")
 
 
 def own_namespace():
@@ -72,7 +75,8 @@ def sample(path, what, size, seconds):
 
 def measurements(options):
     sizes = SIZES if not options.quick else SIZES[:1]
-    return [(what, size) for what in ("pingpong", "bulk", "late_bulk") for size in sizes] + [("connect", None)]
+    asked = [(what, size) for what in ("pingpong", "bulk", "late_bulk") for size in sizes] + [("connect", None)]
+    return [(what, size) for what, size in asked if what in options.groups.split(",")]
 
 
 def label(what, size):
@@ -127,6 +131,8 @@ def measure(options):
     results, missing, counted = {}, {}, {}
 
     def local(makers):
+        if not measurements(options):
+            return
         with contextlib.ExitStack() as stack:
             running, gone = start(makers, stack.enter_context(Apps()), stack, options)
             for what, size in measurements(options):
@@ -138,11 +144,12 @@ def measure(options):
             missing.update(gone)
 
     local([path for path in PATHS if not path.netfilter])
-    with contextlib.ExitStack() as stack:
-        running, gone = start(http_paths.HTTP_PATHS, None, stack, options, "http ")
-        results[HTTP] = rounds_of(running, options.rounds, lambda path: path.sample(options.seconds))
-        counted |= {f"http {path.name}": path.counters() for path in running}
-        missing |= gone
+    if "http" in options.groups.split(","):
+        with contextlib.ExitStack() as stack:
+            running, gone = start(http_paths.HTTP_PATHS, None, stack, options, "http ")
+            results[HTTP] = rounds_of(running, options.rounds, lambda path: path.sample(options.seconds))
+            counted |= {f"http {path.name}": path.counters() for path in running}
+            missing |= gone
     # Last: once a rule was made, every packet of the namespace passes netfilter's hooks, whichever path it is on.
     local([path for path in PATHS if path.netfilter])
     return results, missing, {name: found for name, found in counted.items() if found}
@@ -235,12 +242,29 @@ def table(samples, missing, about):
     return "\n".join(lines) + "\n"
 
 
+def with_pieces_before(out, about, found):
+    """What a run before measured, and this: (about, samples, missing, counted). Only runs alike are put together."""
+    with open(out + ".json", encoding="utf-8") as f:
+        before = json.load(f)
+    different = [key for key in SAME if before["about"].get(key) != about[key]]
+    if different:
+        sys.exit(f"bench paths: the results in {out}.json differ in: {', '.join(different)}")
+    samples, missing, counted = found
+    loads = f"{before['about']['load_average_before']}, {about['load_average_before']:.2f}"
+    counts = {f"{name}, piece {len(loads.split(','))}": numbers for name, numbers in counted.items()}
+    return (about | {"load_average_before": loads}, before["rounds"] | samples, before["missing"] | missing,
+            before["counters"] | counts)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round, one size")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1, help="of one path in one round")
     parser.add_argument("--only", help="paths, separated by commas: " + ",".join(path.name for path in PATHS))
+    parser.add_argument("--groups", default=",".join(GROUPS), help="what is measured: " + ",".join(GROUPS))
+    parser.add_argument("--add", action="store_true",
+                        help="to what is in --out already: other groups of the same commit, measured in the same way")
     parser.add_argument("--out", default=os.path.join(ROOT, "bench", "results", "paths"),
                         help="results go to this name with .json, .md and .html; empty: nowhere")
     parser.add_argument("--check", action="store_true", help="exit code 1 if a bar is missed")
@@ -251,9 +275,12 @@ def main():
     end_in_order()
     about = machine() | {"rounds": options.rounds, "seconds": options.seconds}
     try:
-        samples, missing, counted = measure(options)
+        found = measure(options)
     except KeyboardInterrupt:
         return 130
+    if options.add:
+        about, *found = with_pieces_before(options.out, about, found)
+    samples, missing, counted = found
     text = table(samples, missing, about)
     print(text)
     if options.out:

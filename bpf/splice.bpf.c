@@ -197,18 +197,55 @@ static __always_inline __u32 give_route(struct fp_splice_sock *record, struct bp
   return FP_SPLICE_ADMISSION_DONE;
 }
 
+// Whether no message of the sender's can be between its program, which saw a route, and the queue of its reader: the
+// call that sends it holds the sender's psock until it is there, as each map does that the sender is in.
+static __always_inline int sends_nothing(__u64 cookie, int seated) {
+  const struct fp_splice_sock *record = bpf_map_lookup_elem(&splice_socks, &cookie);
+  if (!record) return 1;  // it has closed
+  const struct sock *sk = (const struct sock *)record->sk;
+  const struct sk_psock *psock = psock_of(sk);
+  if (!psock) return 1;
+  int holders = BPF_CORE_READ(psock, refcnt.refs.counter);
+  if ((__u64)BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) != cookie) return 1;
+  return holders == (record->member ? 1 + seated : 0);
+}
+
+// Out of the maps, which gives the socket TCP's own functions back; what waits in its psock would be lost with it. In
+// this order: its sender has no route since before, so once that one is in no call nothing can come any more.
+static __always_inline __u32 leave(const struct fp_splice_ask *ask, struct fp_splice_sock *record, __u64 cookie,
+                                   struct bpf_sock *sk) {
+  if (!record->member) return FP_SPLICE_ADMISSION_DONE;
+  __u32 seat = ask->seat;
+  if (!sends_nothing(ask->sender, seat != FP_SPLICE_NO_SEAT)) return FP_SPLICE_ADMISSION_BUSY;
+  const struct sk_psock *psock = psock_of((const struct sock *)record->sk);
+  if (psock && has_waiting(psock)) return FP_SPLICE_ADMISSION_BUSY;
+  // One that is closing has left the map by itself, and keeps its route until it has told of what it left unread.
+  if (bpf_map_delete_elem(&splice_members, &cookie) != 0) return FP_SPLICE_ADMISSION_REFUSED;
+  if (seat != FP_SPLICE_NO_SEAT) bpf_map_delete_elem(&splice_seats, &seat);
+  bpf_sk_storage_delete(&splice_routes, sk);
+  record->route = FP_SPLICE_NOWHERE;
+  record->member = 0;
+  record->psock = 0;
+  splice_count(FP_SPLICE_MEMBER_LEFT, 0);
+  return FP_SPLICE_ADMISSION_DONE;
+}
+
 static __always_inline __u32 grant(const struct fp_splice_ask *ask, struct fp_splice_sock *record, __u64 cookie,
                                    struct bpf_sock *sk) {
   const struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
   if (!tp || (__u64)tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter != cookie) {
     return FP_SPLICE_ADMISSION_UNKNOWN;
   }
-  if (ask->what != FP_SPLICE_ASK_MEMBER) {
+  if (ask->what == FP_SPLICE_ASK_LEAVE) return leave(ask, record, cookie, sk);
+  if (ask->what == FP_SPLICE_ASK_ROUTE) {
     struct fp_splice_route route = ask->route;
     return give_route(record, sk, &route);
   }
-  __u32 result = record->member ? FP_SPLICE_ADMISSION_DONE : admit(record, cookie, sk, ask->own);
-  if (!record->member) count_admission(result);
+  __u32 result = FP_SPLICE_ADMISSION_DONE;
+  if (!record->member) {
+    result = admit(record, cookie, sk, ask->own);
+    count_admission(result);
+  }
   __u32 seat = ask->seat;
   if (result != FP_SPLICE_ADMISSION_DONE || seat == FP_SPLICE_NO_SEAT) return result;
   return bpf_map_update_elem(&splice_seats, &seat, sk, BPF_ANY) == 0 ? result : FP_SPLICE_ADMISSION_REFUSED;
@@ -269,11 +306,26 @@ static __always_inline __u32 redirect_to_seat(struct sk_msg_md *msg, const struc
   return FP_SPLICE_DROPPED_ENDED;
 }
 
+// After a message was handed over: the next ones pass if it is one of a flood. Looks at the other direction's line of
+// the cache seldom.
+static __always_inline void look_for_flood(struct fp_splice_way *way, const struct fp_splice_way *other) {
+  if (splice_floods || way->messages % FP_SPLICE_FLOOD_MESSAGES != 0) return;
+  __u64 answers = other->messages, bytes = way->redirected;
+  if (answers - way->seen_other < FP_SPLICE_FLOOD_ANSWERS &&
+      bytes - way->seen_redirected < FP_SPLICE_FLOOD_MESSAGES * FP_SPLICE_FLOOD_BYTES) {
+    way->on_tcp = 1;
+  }
+  way->seen_other = answers;
+  way->seen_redirected = bytes;
+}
+
 static __always_inline __u32 send_joined(int direct, struct sk_msg_md *msg, const struct fp_splice_route *route,
-                                         struct fp_splice_way *way, const struct tcp_sock *sender) {
+                                         struct fp_splice_pair *pair, const struct tcp_sock *sender) {
+  struct fp_splice_way *way = &pair->ways[route->direction & 1];
   __u32 size = msg->size;
   __u64 hop_bytes = 0, forwarded = way->forwarded;
   if (way->generation != route->generation) return FP_SPLICE_PASS_NOT_OFFERED;
+  if (way->on_tcp) return FP_SPLICE_PASS_ON_TCP;
   if (route->hops) {
     const struct fp_splice_sock *self = record_of(direct, sender);
     if (!self) return FP_SPLICE_PASS_UNKNOWN;
@@ -285,6 +337,7 @@ static __always_inline __u32 send_joined(int direct, struct sk_msg_md *msg, cons
     way->redirected += size;
     way->messages += 1;
     way->queued += 1;
+    look_for_flood(way, &pair->ways[(route->direction ^ 1) & 1]);
   }
   way->path = reason;
   return reason;
@@ -306,7 +359,7 @@ static __always_inline __u32 send_on(int direct, struct sk_msg_md *msg, struct b
     __u32 at = route->pair;
     struct fp_splice_pair *pair = bpf_map_lookup_elem(&splice_pairs, &at);
     if (!pair) return FP_SPLICE_PASS_NOT_OFFERED;
-    return send_joined(direct, msg, route, &pair->ways[route->direction & 1], sender);
+    return send_joined(direct, msg, route, pair, sender);
   }
   struct fp_splice_sock *self = record_of(direct, sender);
   if (!self) return FP_SPLICE_PASS_UNKNOWN;

@@ -27,6 +27,7 @@
   X(DEMOTED_SLOW,      "demoted_slow",      "the reader is behind by the budget: back to TCP, which has flow control") \
   X(DEMOTED_BULK,      "demoted_bulk",      "a flow in one direction: back to TCP, which is faster for it") \
   X(DEMOTED_MEMORY,    "demoted_memory",    "TCP is short of memory") \
+  X(PASS_ON_TCP,       "pass_on_tcp",       "the pair goes back to TCP for good") \
   X(PASS_GONE,         "pass_gone",         "the target left between look-up and redirect") \
   X(DROPPED_ENDED,     "dropped_ended",     "the pair ended, and its reader closed, while the message was on its way") \
   X(RECORD_ADDED,      "record_added",      "an end of a connection to an opted-in service was noted") \
@@ -35,7 +36,8 @@
   X(MEMBER_ADDED,      "member_added",      "a socket became a member") \
   X(MEMBER_NOT_YET,    "member_not_yet",    "a socket was not accepted yet by its app") \
   X(MEMBER_BLOCKING,   "member_blocking",   "a blocking socket was left alone") \
-  X(MEMBER_REFUSED,    "member_refused",    "the kernel did not let a socket become a member")
+  X(MEMBER_REFUSED,    "member_refused",    "the kernel did not let a socket become a member") \
+  X(MEMBER_LEFT,       "member_left",       "a socket is none any more, but as it was made")
 // clang-format on
 
 #define FP_SPLICE_REASON_ID_(id, name, text) FP_SPLICE_##id,
@@ -86,7 +88,8 @@ struct fp_splice_sock {
   X(UNKNOWN,      "the connection is gone, or is none of an opted-in service") \
   X(NOT_ACCEPTED, "its app has not accepted it yet") \
   X(BLOCKING,     "its app reads it as a blocking socket") \
-  X(REFUSED,      "the kernel refused: the table is full, it has a ULP, or another sockmap has it")
+  X(REFUSED,      "the kernel refused: the table is full, it has a ULP, or another sockmap has it") \
+  X(BUSY,         "bytes are on their way to it, or it has some to read")
 #define FP_SPLICE_ADMISSION_ID_(id, text) FP_SPLICE_ADMISSION_##id,
 enum fp_splice_admission_result { FP_SPLICE_ADMISSIONS(FP_SPLICE_ADMISSION_ID_) FP_SPLICE_ADMISSION_COUNT };
 
@@ -122,15 +125,18 @@ struct fp_splice_route {
 #define FP_SPLICE_NO_SEAT 0xffffffffu
 
 // What the daemon asks of splice_admit, run by BPF_PROG_RUN; the bytes stand in for a packet. About the socket of a
-// record: to make it a member; to give it a route, whose base_seq and hops are filled in, or one to nowhere.
+// record: to make it a member; to give it a route, whose base_seq and hops are filled in, or one to nowhere; to make it
+// as it was before, once nothing can be lost by it: asked again until it is not FP_SPLICE_ADMISSION_BUSY.
 #define FP_SPLICE_ASK_MEMBER 0
 #define FP_SPLICE_ASK_ROUTE 1
+#define FP_SPLICE_ASK_LEAVE 2
 struct fp_splice_ask {
   __u64 cookie;
   __u32 what;
   __u32 own;   // of a member to be: 1: the daemon's
   __u32 seat;  // of an app that is to be joined, before either has a route; FP_SPLICE_NO_SEAT of others
   __u32 pad;
+  __u64 sender;  // of one that is to leave: who had a route to it, and has none any more
   struct fp_splice_route route;
 };
 
@@ -146,12 +152,21 @@ struct fp_splice_way {
   volatile __u32 path;           // fp_splice_reason of the last message, FP_SPLICE_REASON_COUNT: none yet
   volatile __u32 lost_at_close;  // bytes that the receiver left unread when it closed
   volatile __u32 queued;         // messages since the receiver had read them all
-  __u32 pad[6];
+  volatile __u32 on_tcp;         // 1: every message passes from now on
+  __u32 pad;
+  // When a flood was looked for last: the other direction's messages, and `redirected`.
+  volatile __u64 seen_other, seen_redirected;
 };
 
 // A message takes about a kilobyte of the kernel's memory (struct sk_msg) besides its bytes, which nobody accounts for:
 // so many may wait at a reader, at most, or it is back on TCP, which puts small ones together.
 #define FP_SPLICE_MESSAGES_MAX 2048
+
+// So many messages in one direction, of less than so many bytes on the average, with fewer than a sixteenth as many in
+// the other, are a flood. Each wakes its reader, where TCP and the daemon on another CPU gather them.
+#define FP_SPLICE_FLOOD_MESSAGES 4096
+#define FP_SPLICE_FLOOD_BYTES 512
+#define FP_SPLICE_FLOOD_ANSWERS (FP_SPLICE_FLOOD_MESSAGES / 16)
 
 // [0]: the downstream app sends, [1]: the upstream app.
 struct fp_splice_pair {

@@ -71,8 +71,18 @@ struct tcp_sock {
   _Bool is_mptcp;  // with CONFIG_MPTCP
 };
 
+struct list_head {
+  struct list_head *next;
+};
+
+typedef struct {
+  atomic_t refs;
+} refcount_t;
+
 struct sk_psock {
+  struct list_head ingress_msg;
   __u32 msg_tot_len;
+  refcount_t refcnt;
 };
 
 #pragma clang attribute pop
@@ -118,6 +128,12 @@ static __always_inline int is_subflow(const struct tcp_sock *tp) {
 
 static __always_inline const struct sk_psock *psock_of(const struct sock *sk) {
   return (const struct sk_psock *)((unsigned long)BPF_CORE_READ(sk, sk_user_data) & ~KERNEL_USER_DATA_MASK);
+}
+
+// Whether redirected messages wait at the socket; of one that was read in part, the rest.
+static __always_inline int has_waiting(const struct sk_psock *psock) {
+  const void *head = (const char *)psock + bpf_core_field_offset(psock->ingress_msg);
+  return (const void *)BPF_CORE_READ(psock, ingress_msg.next) != head;
 }
 
 // Bytes that were handed to the socket and that its app has not read; from 6.6.128, 6.12.75 and 6.18.14 on the kernel

@@ -9,6 +9,7 @@
 
 const volatile __u32 splice_budget;  // unread bytes that a reader may have waiting
 const volatile __u32 splice_bulk;    // bytes in one direction of a hop, without an answer; 0: no limit
+const volatile __u32 splice_floods;  // 1: a flood of small messages may stay; 0: it is put back on TCP
 volatile __u32 splice_enabled;       // 0: every message passes
 
 struct {

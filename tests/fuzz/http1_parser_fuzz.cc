@@ -29,7 +29,10 @@ void check_round_trip(const ParserOptions& options, std::string_view bytes, std:
   millrace::base::Buffer in, out, body;
   in.append(bytes);
   HeaderMap map, again;
-  Http1Parser parser(options), reader(options);
+  ParserOptions roomy = options;  // the framing may be said in more bytes
+  roomy.max_header_bytes += 100;
+  roomy.max_header_count += 1;
+  Http1Parser parser(options), reader(roomy);
   for (Http1Parser* p : {&parser, &reader}) p->set_request_method(request_method);
   if (parser.next(in, map, body) != Event::kHeaders) return;
   Framing framing{Framing::Kind::kNone, 0};
@@ -42,6 +45,16 @@ void check_round_trip(const ParserOptions& options, std::string_view bytes, std:
   FUZZ_CHECK(reader.next(out, again, body) == Event::kHeaders, wire);
   FUZZ_CHECK(out.empty(), wire);
   FUZZ_CHECK(to_text(again) == to_text(map), to_text(map) + "then:\n" + to_text(again));
+}
+
+// The same, but that a head may be wrong and too large, and which of that is found first is a matter of the pieces.
+bool same(const std::string& a, const std::string& b) {
+  if (a == b) return true;
+  const auto at = a.rfind("error "), other_at = b.rfind("error ");
+  if (at == std::string::npos || other_at == std::string::npos) return false;
+  if (a.substr(0, at) != b.substr(0, other_at)) return false;
+  const auto too_large = [](const std::string& text, size_t from) { return text.find(" 431 ", from) == from + 5; };
+  return too_large(a, at) || too_large(b, other_at);
 }
 
 }  // namespace
@@ -80,7 +93,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (bool at_once : {false, true}) {
       feed.at_once = at_once;
       const std::string other = millrace::test::transcript(options, feed);
-      FUZZ_CHECK(other == expected, "whole:\n" + expected + "in pieces:\n" + other);
+      FUZZ_CHECK(same(other, expected), "whole:\n" + expected + "in pieces:\n" + other);
     }
   }
   return 0;

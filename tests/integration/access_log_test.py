@@ -7,6 +7,8 @@ import signal
 from support import configs, upstream
 from support.case import ProxyCase
 from support.http1 import get
+from support.http2 import (CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, HEADERS, PADDED, Raw, frame)
+from support.http2_upstream import Http2Upstream
 
 FLUSH = ["--file-flush-interval-msec", "50"]
 
@@ -50,6 +52,54 @@ class AccessLogTest(ProxyCase):
         sent_head = answer.index(b"\r\n\r\n") + 4
         self.assertEqual([int(n) for n in self.line(proxy).split("|")],
                          [len(head) + 13, len(head), len(answer), sent_head])
+
+    def test_wire_bytes_of_http2_are_those_of_its_frames(self):
+        upstream_http2 = f"""
+            typed_extension_protocol_options:
+              envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+                "@type": {configs.TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions
+                explicit_http_config: {{ http2_protocol_options: {{}} }}
+            """
+        sizes = ("WIRE_BYTES_RECEIVED", "HEADER_BYTES_RECEIVED", "WIRE_BYTES_SENT", "HEADER_BYTES_SENT")
+        operators = "|".join(["%BYTES_RECEIVED%", "%BYTES_SENT%", *[f"%DOWNSTREAM_{what}%" for what in sizes],
+                              *[f"%UPSTREAM_{what}%" for what in sizes],
+                              "%DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED%"])
+        body = b"b" * 40_000  # three frames
+
+        def script(stream):
+            stream.respond(200, body, trailers=[("x-end", "1")])
+
+        with Http2Upstream(script) as server:
+            proxy = self.http_to(server, access_log=[configs.file_log("a.log", operators)], flags=FLUSH,
+                                 cluster_extra=upstream_http2)
+            with Raw(proxy.port) as raw:
+                head, more = GET[:5], GET[5:]
+                raw.send(frame(HEADERS, 0, 1, head) + frame(CONTINUATION, END_HEADERS, 1, more) +
+                         frame(DATA, PADDED | END_STREAM, 1, b"\2abc\0\0"))
+                sent = []
+                while not sent or not sent[-1][1] & END_STREAM:
+                    got = raw.next()
+                    if got[2] == 1:
+                        sent.append(got)
+            numbers = [int(n) for n in self.line(proxy).split("|")]
+        heads = sum(9 + len(payload) for kind, _, _, payload in sent if kind == HEADERS)
+        whole = sum(9 + len(payload) for _, _, _, payload in sent)
+        self.assertEqual(numbers[:6], [3, len(body), len(GET) + 18 + 15, len(GET) + 18, whole, heads])
+        received, received_head, said, said_head = numbers[6:10]
+        self.assertEqual(received - received_head, len(body) + 27)
+        self.assertEqual(said - said_head, 9 + 3)
+        self.assertEqual(numbers[10], sum(len(part) for part in (
+            ":method", "GET", ":scheme", "http", ":path", "/", ":authority", "example.com")))
+
+    def test_an_answer_that_waits_for_its_window_is_counted_whole(self):
+        server = self.upstream(upstream.answer(b"b" * 40_000))
+        proxy = self.http_to(server, access_log=[configs.file_log(
+            "a.log", "%DOWNSTREAM_WIRE_BYTES_SENT%|%DOWNSTREAM_HEADER_BYTES_SENT%")], flags=FLUSH)
+        with Raw(proxy.port, settings=b"\0\4\0\0\0\0") as raw:
+            raw.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, GET))
+            head = 9 + len(raw.find(HEADERS)[3])
+            whole, heads = (int(n) for n in self.line(proxy).split("|"))
+        self.assertEqual((whole, heads), (head + 40_000 + 27, head))
 
     def test_json(self):
         server = self.upstream(upstream.answer(b"hello"))

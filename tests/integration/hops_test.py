@@ -89,6 +89,24 @@ class HopsTest(HopsCase):
                 self.assertEqual(hashlib.sha256(got).digest(), hashlib.sha256(body).digest())
             self.assertEqual(client.request("POST", "/", body=b"small again").body, b"small again")
 
+    def test_connections_that_moved_a_large_body_are_no_hops_until_more_small_requests_came(self):
+        server = self.upstream(upstream.echo_http)
+        proxy = self.begin(server.port)
+        client = self.client(proxy.port)
+        self.warm(proxy, client)
+        client.request("POST", "/", body=bytes(5 << 20))
+        # An app may be in a call at that moment; the next request asks again.
+        for _ in range(50):
+            self.assertEqual(client.request("POST", "/", body=b"small").body, b"small")
+            if proxy.stat("fastpath.splice.member_left") == 4:
+                break
+        self.assertEqual(proxy.stat("fastpath.splice.member_left"), 4)
+        self.assertEqual(proxy.stat("fastpath.splice.hop_offered"), 2)
+        for _ in range(200):
+            self.assertEqual(client.request("POST", "/", body=b"small").body, b"small")
+        self.assertEqual(proxy.stat("fastpath.splice.hop_offered"), 4)
+        self.assertEqual(proxy.stat("fastpath.splice.hops"), 2)
+
     def test_a_slow_reader_stops_the_sender_and_gets_everything(self):
         size = 48 << 20
         block = random.Random(14).randbytes(1 << 20)

@@ -8,7 +8,7 @@ import threading
 from support import configs, upstream
 from support.case import ProxyCase
 from support.http1 import get
-from support.http2 import Http2Client
+from support.http2 import (ACK, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, Http2Client, Raw, frame)
 
 
 def curl(*arguments, **options):
@@ -280,6 +280,23 @@ class EndTest(Http2Case):
         client.h2.receive_data = Collector()
         client.wait_closed()
         self.assertEqual(proxy.wait_exit(5), 0)
+
+    def test_an_idle_connection_need_not_wait_for_its_drain_timeout(self):
+        proxy = self.http(configs.direct(), extra="drain_timeout: 600s", options={"drain_s": 600})
+        with Raw(proxy.port) as raw:
+            raw.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, GET))
+            while not raw.find(DATA)[1] & END_STREAM:
+                pass
+            proxy.signal(signal.SIGTERM)
+            self.assertEqual(raw.find(GOAWAY)[3], b"\x7f\xff\xff\xff" + bytes(4))
+            ping = raw.find(PING)
+            raw.send(frame(HEADERS, END_HEADERS | END_STREAM, 3, GET))  # before it has heard of the notice
+            self.assertEqual(raw.find(HEADERS)[2], 3)
+            raw.send(frame(PING, ACK, 0, ping[3]))
+            self.assertEqual(raw.find(GOAWAY)[3], b"\0\0\0\3" + bytes(4))
+            while raw.next() is not None:
+                pass
+        self.assertEqual(proxy.wait_exit(), 0)
 
     def test_a_connection_ends_after_its_requests(self):
         proxy = self.http(configs.direct(), extra="""

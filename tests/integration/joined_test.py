@@ -259,6 +259,74 @@ class SleepingReaderTest(JoinedCase):
         self.assertGreater(self.redirected(proxy), redirected)  # and it goes on as before
 
 
+class LeavingTest(JoinedCase):
+    """Pairs that cost more than they bring: their sockets are TCP's alone again."""
+
+    def fall_behind(self, proxy, duplex):
+        """Sends until the daemon has seen that the reader does not keep up."""
+        while not proxy.stat("fastpath.splice.join_cost"):
+            self.assertLess(duplex.ways[0][2].sent, 1 << 30)
+            if not duplex.send(0, MIB):
+                duplex.receive(0, 1 << 18)
+
+    def seen(self, proxy):
+        """Messages that the message program has seen."""
+        names = ("redirected_", "pass_", "demoted_")
+        return sum(value for name, value in proxy.stats().items()
+                   if name.startswith("fastpath.splice.") and name.rpartition(".")[2].startswith(names)
+                   and not name.endswith("_bytes"))
+
+    def check(self, address, family, **options):
+        proxy = self.begin(family=family, concurrency=1, **options)
+        client, server = self.joined(proxy, address)
+        duplex = Duplex(client, server)
+        self.fall_behind(proxy, duplex)
+        duplex.settle()
+        proxy.wait_stat("fastpath.splice.member_left", 2)
+        proxy.wait_stat("fastpath.splice.pairs", 0)
+        before = self.seen(proxy)
+        for way in (0, 1, 0, 1):
+            duplex.send(way, 3 * MIB)
+            duplex.settle()
+        self.assertEqual(self.seen(proxy), before)
+        self.join(proxy, client, server)
+        client.end()
+        self.assertEqual(server.receive_all(), b"")
+        server.close()
+        proxy.wait_stat("cluster.up.upstream_cx_active", 0)
+
+    def test_a_reader_that_fell_behind_ipv4(self):
+        self.check("127.0.0.1", 4)
+
+    def test_a_reader_that_fell_behind_ipv6(self):
+        self.check("::1", 6, listen="::1", server="::1")
+
+    def test_a_flood_of_small_messages(self):
+        proxy = self.begin(concurrency=1)
+        client, server = self.joined(proxy)
+        for _ in range(5000):
+            client.send(b"small")
+            self.assertEqual(server.receive_exactly(5), b"small")
+        proxy.wait_stat("fastpath.splice.member_left", 2)
+        self.assertEqual(proxy.stat("fastpath.splice.join_cost"), 1)
+        before = self.seen(proxy)
+        self.ping(client, server)
+        self.assertEqual(self.seen(proxy), before)
+
+    def test_a_client_that_ends_while_its_reader_is_behind_ends_in_order(self):
+        proxy = self.begin(concurrency=1)
+        client, server = self.joined(proxy)
+        duplex = Duplex(client, server)
+        self.fall_behind(proxy, duplex)
+        client.end()
+        duplex.ways[0][2].check(server.receive_all())
+        self.assertEqual(duplex.ways[0][2].waiting, 0)
+        server.send(b"the answer")
+        server.close()
+        self.assertEqual(client.receive_all(), b"the answer")
+        proxy.wait_stat("cluster.up.upstream_cx_active", 0)
+
+
 class SoakTest(JoinedCase):
     def soak(self, address, family, **options):
         seed = random.randrange(1 << 32)

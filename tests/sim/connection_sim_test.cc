@@ -28,7 +28,8 @@ class Side final : public net::ConnectionHandler {
   Side(World& world, uint64_t id);
   void own(std::unique_ptr<Connection> connection);
   void begin() { step_.arm(base::milliseconds(0)); }
-  void close(CloseMode mode, base::milliseconds delay = base::milliseconds(60'000));
+  // The delay is longer than any reader takes for its next bytes, and shorter than for all of them.
+  void close(CloseMode mode, base::milliseconds delay = base::milliseconds(300));
   bool over() const { return connection_ == nullptr; }
 
   void on_data(Connection&, base::Buffer& data, bool end_stream) override;
@@ -249,6 +250,47 @@ TEST(ConnectionSim, BytesArriveOnceAndInOrderAndNothingIsLeft) {
 
 TEST(ConnectionSim, SoTheyDoThroughATransport) {
   for_each_seed(300, [](uint64_t seed) { run(seed, true); });
+}
+
+// Takes what there is, byte by byte as the window allows, and goes at the end.
+struct SlowReader final : Peer {
+  explicit SlowReader(Network& n) : network(n) {}
+  void on_readable() override { taken += network.read(socket, SIZE_MAX).size(); }
+  void on_end() override {
+    ended = true;
+    network.hang_up(socket, false);
+  }
+  void on_reset() override { ended = true; }
+
+  Network& network;
+  Network::Socket socket = 0;
+  size_t taken = 0;
+  bool ended = false;
+};
+
+TEST(ConnectionSim, ADelayedCloseGoesOnAsLongAsThePeerTakesBytes) {
+  constexpr size_t kBytes = 100'000;
+  Faults faults;
+  faults.window_min = faults.window_max = 64;
+  faults.latency_max = base::milliseconds(20);
+  auto backend = std::make_unique<Network>(1, faults);
+  Network& network = *backend;
+  io::Loop loop(std::move(backend));
+  const net::Address address = net::Address::parse_ip("127.0.0.1", 80).value();
+  auto acceptor = std::make_unique<net::Acceptor>(loop, network.listen(address), [&](int fd) {
+    std::unique_ptr<Connection> connection = Connection::accepted(loop, fd);
+    connection->start();
+    connection->write(std::string(kBytes, 'x'));
+    Connection::close(std::move(connection), CloseMode::kFlushDelay, base::milliseconds(200));
+  });
+  acceptor->start();
+  SlowReader reader(network);
+  reader.socket = network.dial(address, reader);
+  while (!reader.ended && network.elapsed() < base::seconds(120)) loop.turn(base::milliseconds(100));
+  EXPECT_EQ(reader.taken, kBytes);
+  EXPECT_GT(network.elapsed(), base::seconds(1)) << "too fast to show anything";
+  net::Acceptor::stop(std::move(acceptor));
+  for (int i = 0; i < 100; ++i) loop.turn(base::milliseconds(10));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Simulated HTTP/1 clients and servers, and HTTP/2 clients, that follow a Plan and check every byte they are given
+// Simulated clients and servers, of HTTP/1 and of HTTP/2, that follow a Plan and check every byte they are given
 // against it.
 #pragma once
 #include <deque>
@@ -71,6 +71,47 @@ class HttpServer final : public PacedPeer {
   bool over_ = false;
   uint64_t body_left_ = 0, body_sent_ = 0, cut_at_ = UINT64_MAX;
   uint32_t generation_ = 0;   // callbacks of an earlier exchange do nothing
+};
+
+// One HTTP/2 connection of an upstream server. What would break a connection breaks a stream here, and one that is
+// said to close says GOAWAY.
+class Http2Server final : public PacedPeer, public http::Http2Handler {
+ public:
+  Http2Server(Scenery& scenery, Network::Socket socket);
+  ~Http2Server();
+  void on_end() override;
+  void on_reset() override;
+
+ private:
+  struct Exchange final : http::Http2Stream {
+    Plan* plan = nullptr;
+    http::HeaderMap request, end;
+    uint64_t read = 0, sent = 0, left = 0, cut_at = UINT64_MAX;
+    bool answering = false;
+  };
+  using Step = void (Http2Server::*)(Exchange&);
+  void take(std::string bytes) override;
+  bool attached() const override { return !over_; }
+  http::Http2Stream* on_stream_begin() override;
+  void on_headers(http::Http2Stream& stream, bool end_stream) override;
+  void on_data(http::Http2Stream& stream, base::Buffer& data, bool end_stream) override;
+  void on_trailers(http::Http2Stream& stream) override;
+  void on_stream_closed(http::Http2Stream& stream, http::Http2Code code) override;
+
+  std::shared_ptr<Exchange> find(const Exchange& exchange);
+  void later(uint64_t us, Exchange& exchange, Step step);
+  void on_request_end(Exchange& exchange);
+  void answer(Exchange& exchange);
+  void answer_whole(Exchange& exchange, int status);
+  void write_pieces(Exchange& exchange);
+  void break_off(Exchange& exchange);
+  void say_goodbye();
+  void flush();
+
+  http::Http2Options options_;
+  std::unique_ptr<http::Http2Session> session_;
+  std::vector<std::shared_ptr<Exchange>> open_;
+  bool over_ = false, goodbye_ = false;
 };
 
 // A whole response, against its plan.

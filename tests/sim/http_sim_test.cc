@@ -26,7 +26,7 @@ struct Scene {
   const bool calm;
   const Faults faults;
   Plans plans;
-  std::vector<std::unique_ptr<HttpServer>> servers;
+  std::vector<std::unique_ptr<Peer>> servers;
   std::vector<std::unique_ptr<Client>> clients;
   std::unique_ptr<filter::HcmConfig> config;
   stats::StatBlockPtr stats;
@@ -79,6 +79,11 @@ void set_up_clusters(Scene& s) {
   cluster.per_connection_buffer_limit_bytes = static_cast<uint32_t>(1'000 + prng.below(64 * 1024));
   cluster.http.max_requests_per_connection = static_cast<uint32_t>(prng.below(3) == 0 ? 1 + prng.below(5) : 0);
   cluster.http.idle_timeout = base::milliseconds(prng.below(2) == 0 ? 1 + prng.below(50) : 60'000);
+  const bool http2 = prng.below(3) == 0;
+  if (http2) {
+    cluster.http.protocol = upstream::HttpProtocol::kHttp2;
+    if (prng.below(2) == 0) cluster.http.http2.max_concurrent_streams = static_cast<uint32_t>(1 + prng.below(4));
+  }
   if (prng.below(4) == 0) cluster.http.max_connection_duration = base::milliseconds(1 + prng.below(200));
   for (upstream::Thresholds& limits : cluster.circuit_breakers.thresholds) {
     limits.max_retries = 1'000;
@@ -92,8 +97,12 @@ void set_up_clusters(Scene& s) {
   s.buffer_limits += cluster.per_connection_buffer_limit_bytes;
   s.worker.set_clusters({std::move(cluster)});
   for (uint8_t host = 1; host <= kHosts; ++host) {
-    s.worker.network().serve(host_address(1, host), [&s](Network::Socket socket) -> Peer* {
-      s.servers.push_back(std::make_unique<HttpServer>(s.scenery, socket));
+    s.worker.network().serve(host_address(1, host), [&s, http2](Network::Socket socket) -> Peer* {
+      if (http2) {
+        s.servers.push_back(std::make_unique<Http2Server>(s.scenery, socket));
+      } else {
+        s.servers.push_back(std::make_unique<HttpServer>(s.scenery, socket));
+      }
       return s.servers.back().get();
     });
   }

@@ -261,7 +261,7 @@ bool Network::progress_send(End& end) {
   Pending& op = end.sending;
   SendVectors& out = end.out;
   if (op.cancelled) {
-    queue(op, out.taken > 0 && chance(5'000) ? static_cast<int32_t>(out.taken) : -ECANCELED, false);
+    queue(op, out.taken > 0 ? static_cast<int32_t>(out.taken) : -ECANCELED, false);  // as Linux since 6.1
     return true;
   }
   if (end.dead) {

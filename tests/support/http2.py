@@ -195,8 +195,8 @@ GET = b"\x82\x86\x84" + literal(b":authority", b"example.com")
 class Raw:
     """A connection that says exactly what it is told and collects frames."""
 
-    def __init__(self, port, settings=b"", preface=True, timeout_s=10.0):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    def __init__(self, port=None, settings=b"", preface=True, timeout_s=10.0, sock=None):
+        self.sock = sock or socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.ended = False
@@ -210,6 +210,12 @@ class Raw:
             return True
         except OSError:
             return False
+
+    def say_nothing_more(self):
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the other side has gone
+            pass
 
     def next(self):
         """(type, flags, stream, payload), or None at the end."""

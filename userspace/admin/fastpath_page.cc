@@ -57,6 +57,7 @@ Json auto_of(const fastpath::ProvenSplice& proven) {
   }
   Json out = {{"policy", fixed ? "FIXED" : "AUTO"}, {"hops", proven.rule.hop}, {"joined", proven.rule.joined},
               {"turns_min", proven.rule.turns_min}, {"turn_bytes_max", proven.rule.turn_bytes_max},
+              {"exchange_bytes_max", proven.rule.exchange_bytes_max},
               {"measured_in_us", proven.worth.took_us}, {"measured", std::move(measured)}};
   if (!proven.worth.why_not.empty()) out["not_measured"] = proven.worth.why_not;
   return out;

@@ -6,9 +6,10 @@
 
 namespace millrace::fastpath {
 
-bool HopRule::due(uint64_t bytes) {
+bool HopRule::begin(uint64_t bytes, uint64_t exchange_bytes_max) {
   const uint64_t last = bytes - std::exchange(bytes_, bytes);
-  return ++requests_ >= next_ && last <= kSmallBytes;
+  ++requests_;
+  return last <= exchange_bytes_max;
 }
 
 bool HopRule::refused(base::ErrorCode code) {
@@ -18,15 +19,28 @@ bool HopRule::refused(base::ErrorCode code) {
   return may_change && ++asks_ < kAsksMax;
 }
 
+bool HopRule::left() {
+  next_ = requests_ * 2;
+  return ++asks_ < kAsksMax;
+}
+
 void Hop::consider(net::Connection& connection) {
-  if (!rule_.due(connection.bytes_received() + connection.bytes_sent())) return;
+  const uint64_t bytes = connection.bytes_received() + connection.bytes_sent();
+  const bool fits = rule_.begin(bytes, offers_->rule().exchange_bytes_max);
+  if (offer_) {
+    leaving_ |= !fits;
+    if (!leaving_ || !offer_.dissolve()) return;
+    leaving_ = false;
+    if (!rule_.left()) offers_ = nullptr;
+    return;
+  }
+  if (!fits || !rule_.due()) return;
   auto offer = offers_->offer_hop(connection.fd());
   if (!offer.ok()) {
     if (!rule_.refused(offer.error().code)) offers_ = nullptr;
     return;
   }
   offer_ = std::move(*offer);
-  offers_ = nullptr;
   // TCP resets a connection that is closed over unread bytes, and would not know of these.
   connection.reset_over_unread();
 }

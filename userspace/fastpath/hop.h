@@ -4,11 +4,11 @@
 //
 // Offered when the second request begins: a connection for one request is not worth the system calls, and by then the
 // app has accepted it, has most likely said that it does not block, and has read what TCP carried. A connection that
-// has just moved a large body waits for a request after a small one, since what passes to TCP costs a member more.
-// After the decision a request costs a comparison.
+// has just moved a large body waits for a request after a small one, and one that does so as a hop is none any more:
+// such a body passes to TCP, which costs a member more. After the decision a request costs a comparison.
 //
-//   --second request; refused for now: at a later one--> offered --withdraw(), or its owner goes--> gone
-//         \____refused for good__________________________________________________________________/
+//   --second request; refused for now: at a later one--> offered --a large exchange--> leaving --left--> as at first
+//         \____refused for good________________________________\__withdraw(), leave(), or its owner goes____\--> gone
 #pragma once
 #include <cstdint>
 
@@ -24,15 +24,17 @@ namespace millrace::fastpath {
 // When to ask, apart from whom.
 class HopRule {
  public:
-  // A request begins, on a connection that has moved so many bytes before. True: it is time to ask.
-  bool due(uint64_t bytes);
+  // A request begins, on a connection that has moved so many bytes before. Whether the exchange before was one for
+  // hops, which takes up to `exchange_bytes_max` (SpliceRule).
+  bool begin(uint64_t bytes, uint64_t exchange_bytes_max);
+  // Whether it is time to ask, after begin() was true.
+  bool due() const { return requests_ >= next_; }
   // Whether asking again later could help.
   bool refused(base::ErrorCode code);
+  // A hop that did not pay is none any more. Whether asking again later could help.
+  bool left();
 
  private:
-  // Of one request and its response, for it to count as small. What fits into the budget of unread bytes is faster on a
-  // hop at any size (1 MiB by a third), what exceeds it slower than elsewhere, so it stays below.
-  static constexpr uint64_t kSmallBytes = 4 << 20;
   static constexpr uint8_t kAsksMax = 6;
   uint64_t bytes_ = 0;
   uint32_t requests_ = 0;
@@ -50,10 +52,15 @@ class Hop {
     if (offers_ != nullptr) consider(connection);
   }
   bool offered() const { return static_cast<bool>(offer_); }
-  // Messages pass to TCP from now on; for what needs all that TCP does. Before the connection is closed.
+  // Messages pass to TCP from now on. Before the connection is closed.
   void withdraw() {
     offer_.withdraw();
     offers_ = nullptr;
+  }
+  // The connection goes on with what needs all that TCP does; its sockets are no members any more if that can be now.
+  void leave() {
+    (void)offer_.dissolve();
+    withdraw();
   }
 
  private:
@@ -62,6 +69,7 @@ class Hop {
   const SpliceOffers* offers_;  // null: nothing to ask any more, or never
   HopRule rule_;
   HopOffer offer_;
+  bool leaving_ = false;
 };
 
 }  // namespace millrace::fastpath

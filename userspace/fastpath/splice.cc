@@ -97,6 +97,7 @@ Result<Splice> Splice::start(const SpliceOptions& options) {
   if (!object) return object.error();
   object->get()->rodata->splice_budget = options.budget_bytes;
   object->get()->rodata->splice_bulk = options.bulk_bytes;
+  object->get()->rodata->splice_floods = options.rule.gives_up() ? 0 : 1;
   const bool direct = options.direct_reads && kernel_has("bpf_rdonly_cast");
   bpf_program__set_autoload(object->get()->progs.splice_msg, direct);
   bpf_program__set_autoload(object->get()->progs.splice_msg_probing, !direct);

@@ -65,7 +65,8 @@ HopOffer::HopOffer(const SpliceOffers* offers, uint64_t own, uint64_t app) : off
 }
 
 HopOffer::HopOffer(HopOffer&& other) noexcept
-    : offers_(std::exchange(other.offers_, nullptr)), own_(other.own_), app_(other.app_) {}
+    : offers_(std::exchange(other.offers_, nullptr)), own_(other.own_), app_(other.app_),
+      dissolving_(other.dissolving_) {}
 
 HopOffer& HopOffer::operator=(HopOffer&& other) noexcept {
   if (this == &other) return *this;
@@ -73,6 +74,7 @@ HopOffer& HopOffer::operator=(HopOffer&& other) noexcept {
   offers_ = std::exchange(other.offers_, nullptr);
   own_ = other.own_;
   app_ = other.app_;
+  dissolving_ = other.dissolving_;
   return *this;
 }
 
@@ -84,6 +86,19 @@ void HopOffer::withdraw() {
   offers_ = nullptr;
 }
 
+bool HopOffer::dissolve() {
+  if (offers_ == nullptr) return true;
+  if (!std::exchange(dissolving_, true)) {
+    offers_->unroute(own_);
+    offers_->unroute(app_);
+  }
+  // Each as soon as it can: it is the sender's membership that costs.
+  const bool own_left = offers_->leave(own_, app_, FP_SPLICE_NO_SEAT);
+  const bool app_left = offers_->leave(app_, own_, FP_SPLICE_NO_SEAT);
+  if (own_left && app_left) withdraw();
+  return own_left && app_left;
+}
+
 JoinedPair::JoinedPair(JoinedPair&& other) noexcept { *this = std::move(other); }
 
 JoinedPair& JoinedPair::operator=(JoinedPair&& other) noexcept {
@@ -91,6 +106,7 @@ JoinedPair& JoinedPair::operator=(JoinedPair&& other) noexcept {
   withdraw();
   offers_ = std::exchange(other.offers_, nullptr);
   cell_ = other.cell_;
+  std::copy(std::begin(other.apps_), std::end(other.apps_), apps_);
   return *this;
 }
 
@@ -108,6 +124,22 @@ bool JoinedPair::lost_at_close(SpliceDirection direction) const {
   return offers_->cells_[cell_].ways[index_of(direction)].lost_at_close != 0;
 }
 
+bool JoinedPair::put_back() const {
+  const fp_splice_pair& pair = offers_->cells_[cell_];
+  return pair.ways[0].on_tcp != 0 || pair.ways[1].on_tcp != 0;
+}
+
+// The routes stay as long as their senders are members: by them an app's close over unread bytes is noticed.
+bool JoinedPair::dissolve() {
+  if (offers_ == nullptr) return true;
+  for (fp_splice_way& way : offers_->cells_[cell_].ways) __atomic_store_n(&way.on_tcp, 1, __ATOMIC_SEQ_CST);
+  bool left = true;
+  for (const size_t app : {0u, 1u}) {
+    if (!offers_->leave(apps_[app], apps_[1 - app], FP_SPLICE_SEAT(cell_, app))) left = false;
+  }
+  return left;
+}
+
 // The routes stay with the apps' sockets, and are of a pair that is no more.
 void JoinedPair::withdraw() {
   if (offers_ == nullptr) return;
@@ -123,6 +155,7 @@ Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, ui
   splice_bpf* skeleton = splice.object_->get();
   SpliceOffers out;
   out.pieces_ = splice.pieces_;
+  out.rule_ = splice.rule_;
   out.join_rule_ = JoinRule(splice.rule_);
   out.stats_ = stats;
   out.socks_map_ = bpf_map__fd(skeleton->maps.splice_socks);
@@ -139,6 +172,7 @@ Result<SpliceOffers> SpliceOffers::open(const Splice& splice, uint32_t index, ui
 
 SpliceOffers::SpliceOffers(SpliceOffers&& other) noexcept
     : pieces_(other.pieces_),
+      rule_(other.rule_),
       join_rule_(other.join_rule_),
       stats_(other.stats_),
       socks_map_(other.socks_map_),
@@ -187,15 +221,31 @@ Result<void> SpliceOffers::admit(uint64_t cookie, bool own, uint32_t seat, fp_sp
   return {};
 }
 
-Result<void> SpliceOffers::ask(const fp_splice_ask& ask) const {
+Result<uint32_t> SpliceOffers::run(const fp_splice_ask& ask) const {
   LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &ask, .data_size_in = sizeof ask);
   if (bpf_prog_test_run_opts(admit_program_, &run) != 0) {
     return Error::from_errno(errno, "running the BPF program splice_admit");
   }
-  if (run.retval == FP_SPLICE_ADMISSION_DONE) return {};
-  if (run.retval == FP_SPLICE_ADMISSION_NOT_ACCEPTED) return refusal(ErrorCode::kUnreachable, run.retval);
-  if (run.retval == FP_SPLICE_ADMISSION_UNKNOWN) return refusal(ErrorCode::kNotFound, run.retval);
-  return refusal(ErrorCode::kUnsupported, run.retval);
+  return run.retval;
+}
+
+Result<void> SpliceOffers::ask(const fp_splice_ask& ask) const {
+  Result<uint32_t> answer = run(ask);
+  if (!answer) return answer.error();
+  if (*answer == FP_SPLICE_ADMISSION_DONE) return {};
+  if (*answer == FP_SPLICE_ADMISSION_NOT_ACCEPTED) return refusal(ErrorCode::kUnreachable, *answer);
+  if (*answer == FP_SPLICE_ADMISSION_UNKNOWN) return refusal(ErrorCode::kNotFound, *answer);
+  return refusal(ErrorCode::kUnsupported, *answer);
+}
+
+bool SpliceOffers::leave(uint64_t cookie, uint64_t sender, uint32_t seat) const {
+  fp_splice_ask leaving{};
+  leaving.cookie = cookie;
+  leaving.what = FP_SPLICE_ASK_LEAVE;
+  leaving.seat = seat;
+  leaving.sender = sender;
+  Result<uint32_t> answer = run(leaving);
+  return answer.ok() && *answer == FP_SPLICE_ADMISSION_DONE;
 }
 
 Result<void> SpliceOffers::route(uint64_t from, const fp_splice_route& route) const {
@@ -222,6 +272,9 @@ uint32_t SpliceOffers::take_cell(uint32_t at) {
     __atomic_store_n(&way.messages, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.queued, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.lost_at_close, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&way.on_tcp, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&way.seen_other, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&way.seen_redirected, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&way.path, FP_SPLICE_REASON_COUNT, __ATOMIC_RELEASE);
   }
   return cells_[at].ways[0].generation;
@@ -298,6 +351,8 @@ Result<JoinedPair> SpliceOffers::make_pair(int downstream_fd, int upstream_fd, u
     const uint32_t seat = FP_SPLICE_SEAT(pair.cell_, ends == &*down ? 0 : 1);
     if (Result<void> admitted = admit(ends->app, false, seat, ends->app_record); !admitted) return admitted.error();
   }
+  pair.apps_[0] = down->app;
+  pair.apps_[1] = up->app;
   pair.report(SpliceDirection::kFromDownstream, from_downstream_bytes);
   pair.report(SpliceDirection::kFromUpstream, from_upstream_bytes);
   for (const bool from_downstream : {true, false}) {

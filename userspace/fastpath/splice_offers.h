@@ -26,7 +26,12 @@ class SpliceOffers;
 
 enum class SpliceDirection : uint8_t { kFromDownstream = 0, kFromUpstream = 1 };
 
-// A living offer; withdrawn by the destructor. What was handed over already will be read in its place.
+// Taking back. withdraw() is at once and final: what was handed over already will be read in its place, everything
+// later passes; but the sockets stay members, whose TCP is slower than that of others. dissolve() makes them what they
+// were. It withdraws as well, and is then called now and then until it is true: a socket cannot leave before everything
+// that was handed over to it was read, or it would be lost.
+
+// A living offer; withdrawn by the destructor.
 class HopOffer {
  public:
   HopOffer() = default;
@@ -36,12 +41,15 @@ class HopOffer {
 
   explicit operator bool() const { return offers_ != nullptr; }
   void withdraw();
+  // True: neither is a member any more, and this is no offer. An app that has closed does not leave.
+  bool dissolve();
 
  private:
   friend class SpliceOffers;
   HopOffer(const SpliceOffers* offers, uint64_t own, uint64_t app);
   const SpliceOffers* offers_ = nullptr;
   uint64_t own_ = 0, app_ = 0;
+  bool dissolving_ = false;
 };
 
 class JoinedPair {
@@ -64,12 +72,18 @@ class JoinedPair {
   // The app that this direction leads to has closed over unread bytes. TCP would have sent a reset, the kernel sends
   // FIN: on end of stream from that app, ask this, and reset the other side instead of closing it in order.
   bool lost_at_close(SpliceDirection direction) const;
+  // The programs have put it back on TCP for good, as it carried a flood of small messages.
+  bool put_back() const;
   void withdraw();
+  // True: neither app's socket is a member any more, and traffic() is final. An app that has closed does not leave, so
+  // that lost_at_close() can be asked when its end of stream comes.
+  bool dissolve();
 
  private:
   friend class SpliceOffers;
   SpliceOffers* offers_ = nullptr;
   uint32_t cell_ = 0;
+  uint64_t apps_[2] = {};  // cookies: downstream, upstream
 };
 
 class SpliceOffers {
@@ -91,6 +105,7 @@ class SpliceOffers {
                                 uint64_t from_upstream_bytes);
   // When it pays to ask for a pair, as this worker knows it by now.
   const JoinRule& join_rule() const { return join_rule_; }
+  const SpliceRule& rule() const { return rule_; }
   // What became of a pair, for that rule and the statistics.
   void learn(bool paid);
 
@@ -113,12 +128,16 @@ class SpliceOffers {
   base::Result<void> admit(uint64_t cookie, bool own, uint32_t seat, fp_splice_sock& record) const;
   // Has splice_admit do that to the socket of that record.
   base::Result<void> ask(const fp_splice_ask& ask) const;
+  base::Result<uint32_t> run(const fp_splice_ask& ask) const;
+  // False: it cannot yet.
+  bool leave(uint64_t cookie, uint64_t sender, uint32_t seat) const;
   base::Result<void> route(uint64_t from, const fp_splice_route& route) const;
   void unroute(uint64_t from) const;
   uint32_t take_cell(uint32_t at);
   void end_pair(uint32_t at);
 
   SplicePieces pieces_;
+  SpliceRule rule_;
   JoinRule join_rule_;
   mutable stats::StatShard stats_;
   int socks_map_ = -1;

@@ -38,6 +38,11 @@ SpliceRule rule_of(const SpliceWorth& worth) {
   SpliceRule rule;
   rule.hop = pays(worth, SpliceWay::kHop);
   rule.joined = pays(worth, SpliceWay::kJoined);
+  for (size_t size = kSmallSizes; size < kWorthBytes.size(); ++size) {
+    if (answers_faster(worth, SpliceWay::kHop, size)) continue;
+    rule.exchange_bytes_max = kWorthBytes[size - 1];
+    break;
+  }
   for (size_t size = 0; size < kWorthBytes.size(); ++size) {
     if (answers_faster(worth, SpliceWay::kJoined, size) && flows_faster(worth, SpliceWay::kJoined, size)) continue;
     // What is smaller, or as large as the last size that paid; single bytes and short lines in any case.
@@ -51,6 +56,7 @@ SpliceRule rule_always() {
   SpliceRule rule;
   rule.turns_min = 0;
   rule.turn_bytes_max = UINT64_MAX;
+  rule.exchange_bytes_max = UINT64_MAX;
   return rule;
 }
 
@@ -80,8 +86,10 @@ std::string to_text(const SpliceRule& rule, SplicePolicy policy) {
   if (rule.joined) {
     joined = fmt::format("after {} turns of at most {} bytes", rule.turns_min, rule.turn_bytes_max);
   }
-  return fmt::format("rule: {}: hops {}, joined pairs {}\n", policy == SplicePolicy::kFixed ? "fixed" : "auto",
-                     rule.hop ? "on" : "off", joined);
+  std::string hops;
+  if (rule.hop) hops = fmt::format(", exchanges over hops of at most {} bytes", rule.exchange_bytes_max);
+  return fmt::format("rule: {}: hops {}, joined pairs {}{}\n", policy == SplicePolicy::kFixed ? "fixed" : "auto",
+                     rule.hop ? "on" : "off", joined, hops);
 }
 
 }  // namespace millrace::fastpath

@@ -319,7 +319,7 @@ void Http1Connection::encode_headers(HttpStream& stream, http::HeaderMap& header
   if (framing_ == BodyFraming::kRaw) {
     raw_ = true;
     // A tunnel's ends tell more by resets than those of HTTP, so it has all of TCP.
-    hop_.withdraw();
+    hop_.leave();
     request_complete_ = false;
     hcm_.stats().inc(hs::kDownstreamCxUpgradesTotal);
     hcm_.stats().gauge_add(hs::kDownstreamCxUpgradesActive);

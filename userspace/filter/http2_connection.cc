@@ -17,6 +17,7 @@ namespace {
 // first.
 constexpr size_t kOutputBytes = 256 * 1024;
 constexpr size_t kStreamWatermarkMin = 64 * 1024;
+constexpr uint64_t kDrainPing = 0x6e69617264;
 
 }  // namespace
 
@@ -59,12 +60,7 @@ void Http2Connection::on_data(net::Connection&, base::Buffer& data, bool end_str
   const bool ok = session_.feed(data).ok();
   account_.count_bytes(*connection_);
   schedule_write();
-  if (too_many_resets_) {
-    hcm_.stats().inc(hs::kDownstreamRqTooManyPrematureResets);
-    session_.terminate(Http2Code::kEnhanceYourCalm);
-    session_.drain(connection_->output(), SIZE_MAX);
-    return close(net::CloseMode::kFlushDelay, false, ResponseFlag::kCount, "too_many_premature_resets");
-  }
+  if (too_many_resets_) return too_many_resets();
   if (!ok) return protocol_error();
   if (!end_stream) return;
   // A client that ends its side has gone.
@@ -109,11 +105,12 @@ void Http2Connection::on_stream_closed(http::Http2Stream& stream, Http2Code) {
 
 void Http2Connection::on_sent(http::Http2Stream& stream) { static_cast<Http2ServerStream&>(stream).on_sent(); }
 
-// Rapid reset: requests that cost us more than the client. As Envoy counts them.
-void Http2Connection::stream_ended(HttpStream& stream, bool reset_by_client) {
+// Rapid reset: requests that cost us more than the client. As Envoy counts them, and with those that the client has
+// made us reset.
+void Http2Connection::stream_ended(HttpStream& stream, bool cut_by_client) {
   ++ended_requests_;
   const HcmOptions& o = hcm_.options();
-  if (reset_by_client && stream.info().response_code == 0 &&
+  if (cut_by_client && stream.info().response_code == 0 &&
       hcm_.worker().loop.now() - stream.info().start <= o.premature_reset_lifetime) {
     ++premature_resets_;
   }
@@ -131,22 +128,35 @@ void Http2Connection::on_turn_end() {
     resumed_.pop_back();
     stream->deliver_waiting();
   }
-  if (connection_ != nullptr) write();
+  if (drain_ == Drain::kHeard && active_ == 0) on_drain_timeout();
+  write();
+  if (drain_ != Drain::kNotice || connection_ == nullptr) return;
+  drain_ = Drain::kPinged;  // not before the notice is framed: a PING would overtake it
+  session_.ping(kDrainPing);
+  write();
 }
 
-void Http2Connection::write_ahead() {
+void Http2Connection::frame_ahead() {
   if (connection_ == nullptr || session_.busy()) return;
   base::Buffer& out = connection_->output();
   const size_t before = out.size();
   session_.set_unsent(before);
   session_.drain(out, kOutputBytes);
-  if (out.size() == before) return;
+  framed_ |= out.size() != before;
+}
+
+void Http2Connection::write_ahead() {
+  frame_ahead();
+  if (!framed_ || connection_ == nullptr) return;
+  framed_ = false;
   account_.count_bytes(*connection_);
   connection_->wrote();
 }
 
 void Http2Connection::write() {
+  if (connection_ == nullptr) return;
   write_ahead();
+  if (too_many_resets_) return too_many_resets();  // those that we were made to say
   if (session_.failed()) return protocol_error();
   if (session_.finished()) close(net::CloseMode::kFlushDelay, false);
 }
@@ -166,12 +176,13 @@ void Http2Connection::start_drain() {
   session_.shutdown_notice();
   schedule_write();
   const base::milliseconds grace = hcm_.options().drain_timeout;
-  if (grace.count() > 0) return drain_timer_.arm(grace);
-  on_drain_timeout();
+  if (grace.count() == 0) return on_drain_timeout();
+  drain_timer_.arm(grace);
 }
 
 void Http2Connection::on_drain_timeout() {
   drain_ = Drain::kGoingAway;
+  drain_timer_.disarm();
   session_.goaway();
   schedule_write();
 }
@@ -192,6 +203,13 @@ void Http2Connection::protocol_error() {
   session_.drain(connection_->output(), SIZE_MAX);  // GOAWAY, which says why
   close(net::CloseMode::kFlushDelay, false, ResponseFlag::kDownstreamProtocolError,
         session_.details().empty() ? std::string_view("http2.protocol.error") : session_.details());
+}
+
+void Http2Connection::too_many_resets() {
+  hcm_.stats().inc(hs::kDownstreamRqTooManyPrematureResets);
+  session_.terminate(Http2Code::kEnhanceYourCalm);
+  session_.drain(connection_->output(), SIZE_MAX);
+  close(net::CloseMode::kFlushDelay, false, ResponseFlag::kCount, "too_many_premature_resets");
 }
 
 void Http2Connection::end_streams(ResponseFlag flag, std::string_view details) {
@@ -262,7 +280,11 @@ void Http2Connection::on_keepalive() {
   keepalive_timeout_.arm(hcm_.options().http2.keepalive_timeout);
 }
 
-void Http2Connection::on_ping_ack(uint64_t) {
+void Http2Connection::on_ping_ack(uint64_t opaque) {
+  if (opaque == kDrainPing) {
+    if (drain_ == Drain::kPinged) drain_ = Drain::kHeard;
+    return;  // the turn's end, which is due after anything that arrives, sees to it
+  }
   if (!keepalive_timeout_.armed()) return;
   keepalive_timeout_.disarm();
   arm_keepalive();

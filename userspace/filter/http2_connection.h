@@ -2,6 +2,9 @@
 //
 //   open --drain, limits, idle--> notice (GOAWAY for all streams) --drain_timeout--> going away --last stream--> closed
 //
+// A PING follows the notice: once that is answered, what the client sends is sent in knowledge of it, and a connection
+// without streams need not wait for drain_timeout (RFC 9113 section 6.8).
+//
 // Bytes are written once a turn, after everything that arrived in it was answered. What waits to be sent waits in the
 // streams, not in the connection's output, so that streams take turns and each slows down its own source alone.
 #pragma once
@@ -48,6 +51,7 @@ class Http2ServerStream final : public StreamCodec,
   void pause_request(HttpStream& stream) override;
   void resume_request(HttpStream& stream) override;
   void on_stream_over(HttpStream& stream) override;
+  void count_bytes(HttpStream& stream) override;
   const stream::ConnectionInfo& connection_info() const override;
   void close_after_stream() override;
 
@@ -57,7 +61,7 @@ class Http2ServerStream final : public StreamCodec,
   friend class base::ListHook<Http2ServerStream>;
 
   bool check_underscores();
-  void update_byte_counts();
+  void count_received();
   void release();
   void on_flush_timeout();
 
@@ -69,6 +73,7 @@ class Http2ServerStream final : public StreamCodec,
   bool resumed_ = false;              // deliver_waiting() is due
   bool paused_ = false, above_high_ = false;
   bool extended_connect_ = false, upgraded_ = false;
+  bool cut_by_client_ = false;        // by a reset, or by what made the session reset it
   bool bodyless_ = false;             // what the response says of a body, it has none
   io::TimerOf<&Http2ServerStream::on_flush_timeout> flush_timer_;
 };
@@ -103,17 +108,19 @@ class Http2Connection final : public net::ConnectionHandler,
   friend class Http2ServerStream;
   friend class base::List<Http2Connection, Http2Connection>;
   friend class base::ListHook<Http2Connection>;
-  enum class Drain : uint8_t { kNone, kNotice, kGoingAway };
+  enum class Drain : uint8_t { kNone, kNotice, kPinged, kHeard, kGoingAway };
 
   void schedule_write() {
     if (connection_ != nullptr) hcm_.worker().loop.at_turn_end(turn_end_);
   }
   void on_turn_end();
   void write();
+  void frame_ahead();
   void write_ahead();
   void start_drain();
-  void stream_ended(HttpStream& stream, bool reset_by_client);
+  void stream_ended(HttpStream& stream, bool cut_by_client);
   void protocol_error();
+  void too_many_resets();
   void end_streams(stream::ResponseFlag flag, std::string_view details);
   void close(net::CloseMode mode, bool remote, stream::ResponseFlag flag = stream::ResponseFlag::kCount,
              std::string_view details = {});
@@ -139,6 +146,7 @@ class Http2Connection final : public net::ConnectionHandler,
   uint64_t requests_ = 0, ended_requests_ = 0, premature_resets_ = 0;
   Drain drain_ = Drain::kNone;
   bool too_many_resets_ = false;
+  bool framed_ = false;  // frames are in the output that the connection was not told of
   io::HookOf<&Http2Connection::on_turn_end> turn_end_{*this};
   io::TimerOf<&Http2Connection::on_idle> idle_;
   io::TimerOf<&Http2Connection::on_header_timeout> header_timer_;

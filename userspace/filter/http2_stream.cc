@@ -13,6 +13,13 @@ using http::Header;
 using http::Http2Code;
 using stream::ResponseFlag;
 
+namespace {
+
+constexpr size_t kFrameHeadBytes = 9;
+constexpr size_t kFrameBytes = 16'384;
+
+}  // namespace
+
 Http2ServerStream::Http2ServerStream(HcmWorker& hcm) : hcm_(hcm), flush_timer_(hcm.worker().loop.timers(), *this) {}
 
 Http2ServerStream::~Http2ServerStream() = default;
@@ -20,7 +27,7 @@ Http2ServerStream::~Http2ServerStream() = default;
 void Http2ServerStream::begin(Http2Connection& connection) {
   connection_ = &connection;
   waiting_end_ = waiting_trailers_ = resumed_ = paused_ = above_high_ = false;
-  extended_connect_ = upgraded_ = bodyless_ = false;
+  extended_connect_ = upgraded_ = cut_by_client_ = bodyless_ = false;
   http_ = hcm_.acquire();
   http_->begin(*this);
   http_->info().protocol = stream::Protocol::kHttp2;
@@ -60,7 +67,7 @@ bool Http2ServerStream::check_underscores() {
 
 void Http2ServerStream::on_headers(bool end_stream) {
   if (http_ == nullptr) return;
-  update_byte_counts();
+  count_received();
   if (!check_underscores()) {
     connection_->session_.reset(*this, Http2Code::kInternalError);
     connection_->schedule_write();
@@ -88,7 +95,7 @@ void Http2ServerStream::on_data(base::Buffer& data, bool end_stream) {
     waiting_end_ |= end_stream;
     return;
   } else {
-    update_byte_counts();
+    count_received();
     http_->on_request_data(data, end_stream);
   }
   connection_->session_.consume(*this, n);
@@ -100,7 +107,7 @@ void Http2ServerStream::on_trailers() {
     waiting_trailers_ = true;
     return;
   }
-  update_byte_counts();
+  count_received();
   http_->on_request_trailers();
 }
 
@@ -156,7 +163,6 @@ void Http2ServerStream::encode_headers(HttpStream& stream, http::HeaderMap& head
 
 void Http2ServerStream::encode_data(HttpStream& stream, base::Buffer& data, bool end_stream) {
   if (bodyless_) data.clear();
-  stream.info().downstream_bytes.wire_sent += data.size();
   connection_->session_.send_data(*this, data, end_stream);
   connection_->schedule_write();
   if (!above_high_ && !end_stream && unsent() > connection_->stream_watermark()) {
@@ -174,7 +180,7 @@ void Http2ServerStream::on_sent() {
   if (flush_timer_.armed()) flush_timer_.arm(hcm_.options().stream_idle_timeout);
   if (!above_high_ || unsent() > connection_->stream_watermark() / 2) return;
   above_high_ = false;
-  if (http_ != nullptr) http_->on_downstream_below_low_watermark();
+  if (http_ != nullptr && !http_->over()) http_->on_downstream_below_low_watermark();
 }
 
 void Http2ServerStream::reset(HttpStream&) {
@@ -190,16 +196,31 @@ const stream::ConnectionInfo& Http2ServerStream::connection_info() const { retur
 
 // ---- the end
 
-void Http2ServerStream::update_byte_counts() {
+void Http2ServerStream::count_received() {
   stream::ByteCounts& bytes = http_->info().downstream_bytes;
   bytes.wire_received = wire_bytes_received();
   bytes.header_received = header_bytes_received();
+  bytes.plain_header_received = plain_header_bytes_received();
+}
+
+// What was given to the session is framed now, so that its size is known. What has to wait for windows will come in
+// frames of the usual size; an answer that is made while its request is being read counts as if it was not compressed.
+void Http2ServerStream::count_bytes(HttpStream& stream) {
+  count_received();
+  connection_->frame_ahead();
+  connection_->schedule_write();
+  stream::ByteCounts& bytes = stream.info().downstream_bytes;
+  const auto framed = [](size_t n) { return n + (n + kFrameBytes - 1) / kFrameBytes * kFrameHeadBytes; };
+  bytes.plain_header_sent = plain_header_bytes_sent();
+  bytes.header_sent = header_bytes_sent() > 0 ? header_bytes_sent() : framed(bytes.plain_header_sent);
+  bytes.wire_sent = wire_bytes_sent() + (bytes.header_sent - header_bytes_sent()) + framed(unsent());
 }
 
 // The session is done with the stream: all was said on both sides, or one was reset.
 void Http2ServerStream::on_closed() {
   if (http_ == nullptr) return release();
-  update_byte_counts();
+  count_received();
+  cut_by_client_ = !http_->over();
   if (remote_reset()) return end(ResponseFlag::kDownstreamRemoteReset, "http2.remote_reset");
   if (!details().empty()) return end(ResponseFlag::kDownstreamProtocolError, details());
   end(ResponseFlag::kDownstreamProtocolError, "http2.local_reset");
@@ -218,7 +239,7 @@ void Http2ServerStream::on_stream_over(HttpStream& stream) {
   if (!waiting_.empty()) session.consume(*this, waiting_.size());
   waiting_.clear();
   if (upgraded_) hcm_.stats().gauge_sub(hs::kDownstreamCxUpgradesActive);
-  connection_->stream_ended(stream, remote_reset());
+  connection_->stream_ended(stream, cut_by_client_);
   hcm_.recycle(std::move(http_));
   if (id() == 0) return release();
   session.reset_when_sent(*this);

@@ -471,6 +471,7 @@ void HttpStream::finish() {
 
 void HttpStream::write_access_logs() {
   if (options().access_logs.empty()) return;
+  codec_->count_bytes(*this);
   stream::FormatContext context = format_context();
   context.log_type = stream::AccessLogType::kDownstreamEnd;
   stream::log_all(options().access_logs, context, hcm_.worker().access_log);

@@ -40,6 +40,8 @@ class StreamCodec {
   virtual void resume_request(HttpStream& stream) = 0;
   // The stream is over; the codec forgets it.
   virtual void on_stream_over(HttpStream& stream) = 0;
+  // The access log is about to be written: the stream's downstream_bytes, as far as they are not counted yet.
+  virtual void count_bytes(HttpStream&) {}
   virtual const stream::ConnectionInfo& connection_info() const = 0;
   // Sends what is left and closes the connection after this stream.
   virtual void close_after_stream() = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "http/authority.h"
 #include "http/chars.h"
 #include "stats/schema_http.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr size_t kCopyBytes = 1024;  // smaller pieces of data are copied: by reference they would pin a block each
 constexpr size_t kFrameHeadBytes = 9;
+constexpr size_t kFrameBytes = 16'384;  // of a head; NGHTTP2_MAX_FRAME_SIZE_MIN
 constexpr int kContinue = 0;
 constexpr int kFatal = NGHTTP2_ERR_CALLBACK_FAILURE;
 constexpr int kResetStream = NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -100,13 +102,29 @@ const nghttp2_session_callbacks* Http2Callbacks::get() {
 
 // ---- what arrives
 
-int Http2Callbacks::on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
+// A request on a stream that is not a new one, and of which nghttp2 knows nothing any more.
+int Http2Callbacks::check_request_stream(Http2Session& self, int32_t id) {
+  if (id % 2 == 0 || self.role_ == Http2Session::Role::kClient) return kContinue;
+  if (id > self.closed_.last()) {
+    self.closed_.begin(id);
+    return kContinue;
+  }
+  switch (self.state_of(id)) {
+    case Http2Session::StreamState::kSkipped: return self.abort(Http2Code::kProtocolError, "http2.protocol.error");
+    case Http2Session::StreamState::kEnded: return self.abort(Http2Code::kStreamClosed, "http2.stream.closed");
+    default: return kContinue;
+  }
+}
+
+int Http2Callbacks::on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head, void* user) {
   Http2Session& self = session_of(user);
   if (self.stopped_) return kFatal;
   ++self.frames_received_;
   const Http2Options& o = self.options_.http2;
   switch (head->type) {
     case NGHTTP2_PRIORITY:
+      // Nghttp2 looks at none of them.
+      if (head->stream_id == 0) return self.abort(Http2Code::kProtocolError, "http2.protocol.error");
       if (++self.priority_frames_ > uint64_t{o.max_inbound_priority_frames_per_stream} * (1 + self.opened_)) {
         self.stats_.inc(h2::kInboundPriorityFramesFlood);
         return self.abort(Http2Code::kEnhanceYourCalm, "http2.inbound_priority_frames_flood");
@@ -132,7 +150,15 @@ int Http2Callbacks::on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* hea
     }
     default: break;
   }
+  if (head->type == NGHTTP2_HEADERS) return check_request_stream(self, head->stream_id);
   if (acknowledged(head->type) && (head->flags & NGHTTP2_FLAG_ACK) == 0) ++self.queued_acks_;
+  if (head->type == NGHTTP2_SETTINGS) self.queued_before_settings_ = nghttp2_session_get_outbound_queue_size(session);
+  if (head->type == NGHTTP2_CONTINUATION) {
+    if (Http2Stream* stream = stream_of(session, head->stream_id)) {
+      stream->header_received_ += kFrameHeadBytes;  // the rest counts with the head's first frame
+      stream->wire_received_ += kFrameHeadBytes;
+    }
+  }
   return kContinue;
 }
 
@@ -216,6 +242,8 @@ int Http2Callbacks::on_invalid_frame(nghttp2_session* session, const nghttp2_fra
   if (self.stopped_) return kFatal;
   Http2Stream* stream = stream_of(session, frame->hd.stream_id);
   if (stream != nullptr) stream->details_ = details_of(error);
+  // A request that nghttp2 turns away: more of it may come before it is told so.
+  if (stream == nullptr && frame->hd.type == NGHTTP2_HEADERS) self.closed_.reset(frame->hd.stream_id);
   if (error == NGHTTP2_ERR_REFUSED_STREAM) {
     self.stats_.inc(h2::kStreamRefusedErrors);
   } else if (error == NGHTTP2_ERR_HTTP_HEADER || error == NGHTTP2_ERR_HTTP_MESSAGING) {
@@ -232,6 +260,9 @@ int Http2Callbacks::on_invalid_frame(nghttp2_session* session, const nghttp2_fra
 // Makes of a request's head what HTTP/1 would give. False: it contradicts itself.
 bool Http2Callbacks::finish_request_head(Http2Stream& stream) {
   HeaderMap& map = *stream.head;
+  // Of several it is nghttp2 that complains.
+  const std::string_view authority = map.get(map.has(Header::kAuthority) ? Header::kAuthority : Header::kHost);
+  if (!split_host_port(authority).valid) return false;  // section 8.3.1; among others user information
   if (map.has(Header::kHost)) {
     const std::string_view host = map.get(Header::kHost);
     if (!map.has(Header::kAuthority)) {
@@ -259,6 +290,7 @@ bool Http2Callbacks::finish_request_head(Http2Stream& stream) {
 int Http2Callbacks::headers_done(Http2Session& self, Http2Stream& stream, const nghttp2_frame& frame) {
   const bool end = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
   stream.header_received_ += frame.hd.length + kFrameHeadBytes;
+  stream.plain_header_received_ += stream.section_bytes_;
   if (stream.head_done_) {
     self.deliver(stream, false);
     if (stream.id_ == 0) return kContinue;
@@ -310,7 +342,13 @@ int Http2Callbacks::on_frame(nghttp2_session* session, const nghttp2_frame* fram
       if (stream != nullptr) stream->remote_reset_ = true;
       break;
     case NGHTTP2_SETTINGS:
-      if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) self.handler_.on_settings();
+      if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) break;
+      // Besides its acknowledgment nghttp2 only queues resets, of streams whose window grew too large: for that it is
+      // the connection's error (section 6.9.2).
+      if (nghttp2_session_get_outbound_queue_size(session) > self.queued_before_settings_ + 1) {
+        return self.abort(Http2Code::kFlowControlError, "http2.flow.control.error");
+      }
+      self.handler_.on_settings();
       break;
     case NGHTTP2_PING:
       if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) {
@@ -367,6 +405,7 @@ int Http2Callbacks::on_frame_sent(nghttp2_session* session, const nghttp2_frame*
   if (acknowledged(type) && self.queued_acks_ > 0) --self.queued_acks_;
   if (type == NGHTTP2_RST_STREAM) {
     self.stats_.inc(h2::kTxReset);
+    self.closed_.reset(frame->hd.stream_id);
   } else if (type == NGHTTP2_GOAWAY) {
     self.stats_.inc(h2::kGoawaySent);
     if (frame->goaway.error_code != NGHTTP2_NO_ERROR) self.failed_ = true;
@@ -376,8 +415,12 @@ int Http2Callbacks::on_frame_sent(nghttp2_session* session, const nghttp2_frame*
   if (frame->hd.stream_id == 0) return kContinue;
   Http2Stream* stream = stream_of(session, frame->hd.stream_id);
   if (stream == nullptr) return kContinue;
-  stream->wire_sent_ += frame->hd.length + kFrameHeadBytes;
-  if (type == NGHTTP2_HEADERS) stream->header_sent_ += frame->hd.length + kFrameHeadBytes;
+  // Of a head in several frames nghttp2 tells the whole length.
+  const size_t frames =
+      type == NGHTTP2_HEADERS ? std::max<size_t>((frame->hd.length + kFrameBytes - 1) / kFrameBytes, 1) : 1;
+  const size_t bytes = frame->hd.length + frames * kFrameHeadBytes;
+  stream->wire_sent_ += bytes;
+  if (type == NGHTTP2_HEADERS) stream->header_sent_ += bytes;
   if ((type == NGHTTP2_HEADERS || type == NGHTTP2_DATA) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
     stream->local_ended_ = true;
     if (stream->reset_when_sent_ && !stream->remote_ended_) {

@@ -34,6 +34,7 @@ struct Http2Callbacks {
   static int send_data(nghttp2_session* session, nghttp2_frame* frame, const uint8_t* head, size_t length,
                        nghttp2_data_source*, void* user);
 
+  static int check_request_stream(Http2Session& self, int32_t id);
   static int malformed(Http2Session& self, Http2Stream& stream, std::string_view details);
   static int headers_done(Http2Session& self, Http2Stream& stream, const nghttp2_frame& frame);
   static bool finish_request_head(Http2Stream& stream);

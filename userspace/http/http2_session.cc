@@ -47,6 +47,7 @@ void Http2Stream::begin(int32_t id) {
   remote_reset_ = remote_ended_ = local_ended_ = false;
   section_bytes_ = section_fields_ = cookies_ = 0;
   held_ = wire_received_ = header_received_ = wire_sent_ = header_sent_ = 0;
+  plain_header_received_ = plain_header_sent_ = 0;
   details_ = {};
   in_.clear();
   out_.clear();
@@ -54,7 +55,8 @@ void Http2Stream::begin(int32_t id) {
 
 Http2Session::Http2Session(Role role, const Http2SessionOptions& options, const stats::StatShard& stats,
                            Http2Handler& handler)
-    : role_(role), options_(options), stats_(stats), handler_(handler) {
+    : role_(role), options_(options), stats_(stats), handler_(handler),
+      heads_(role == Role::kServer ? static_cast<uint32_t>(kHttp2Preface.size()) : 0) {
   const bool server = role == Role::kServer;
   nghttp2_option* made = make_options(options, server);
   const int failed = server ? nghttp2_session_server_new3(&session_, Http2Callbacks::get(), this, made, http2_memory())
@@ -86,12 +88,12 @@ void Http2Session::submit_settings(const Http2Options& o) {
     to.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
   }
   to.push_back({NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, o.initial_stream_window_bytes});
-  for (const auto& [id, value] : o.custom_settings) {
-    const auto same = std::find_if(to.begin(), to.end(), [&](const auto& e) { return e.settings_id == id; });
+  for (const auto& custom : o.custom_settings) {
+    const auto same = std::find_if(to.begin(), to.end(), [&](const auto& e) { return e.settings_id == custom.first; });
     if (same == to.end()) {
-      to.push_back({id, value});
+      to.push_back({custom.first, custom.second});
     } else {
-      same->value = value;
+      same->value = custom.second;
     }
   }
   ++queued_acks_;
@@ -114,28 +116,73 @@ base::Result<void> Http2Session::feed(base::Buffer& in) {
 }
 
 base::Result<void> Http2Session::feed_slices(base::Buffer& in) {
-  for (size_t i = 0; i < in.slice_count(); ++i) {
-    const base::Slice& slice = in.slice(i);
-    feeding_slice_ = &slice;
-    const ssize_t n = nghttp2_session_mem_recv(session_, slice.begin, slice.size());
-    feeding_slice_ = nullptr;
-    if (stopped_) break;
-    if (n < 0) {
-      in.clear();
-      if (details_.empty()) {
-        details_ = n == NGHTTP2_ERR_FLOODED ? "http2.outbound_control_flood" : "http2.protocol.error";
-      }
-      if (n == NGHTTP2_ERR_FLOODED) {
-        stats_.inc(h2::kOutboundControlFlood);
-        fail_code_ = Http2Code::kEnhanceYourCalm;
-      }
-      return fail(fail_code_, details_);
-    }
-  }
+  bool ok = true;
+  for (size_t i = 0; i < in.slice_count() && ok && !stopped_; ++i) ok = feed_slice(in.slice(i));
   in.clear();
+  if (!ok) return fail(fail_code_, details_);
   if (!stopped_) deliver_pending();
   if (stopped_) return {};
   return check_outbound();
+}
+
+// As one piece, but for frames that are to be looked at when those before them have been taken.
+bool Http2Session::feed_slice(const base::Slice& slice) {
+  const uint8_t* fed = slice.begin;
+  const uint8_t* at = slice.begin;
+  Http2FrameHeads::Head head;
+  while (const uint8_t* const begin = heads_.next(at, slice.end, head)) {
+    const bool cut = (head.flags & NGHTTP2_FLAG_PADDED) != 0 && head.length == 0;
+    if (head.type != NGHTTP2_DATA && !(head.type == NGHTTP2_HEADERS && cut)) continue;
+    if (!receive(slice, fed, begin)) return false;
+    if (stopped_) return true;
+    fed = begin;
+    if (!check_frame(head)) return false;
+  }
+  return receive(slice, fed, slice.end);
+}
+
+bool Http2Session::receive(const base::Slice& slice, const uint8_t* begin, const uint8_t* end) {
+  if (begin == end) return true;
+  feeding_slice_ = &slice;
+  const ssize_t n = nghttp2_session_mem_recv(session_, begin, static_cast<size_t>(end - begin));
+  feeding_slice_ = nullptr;
+  if (stopped_ || n >= 0) return true;
+  if (n == NGHTTP2_ERR_FLOODED) {
+    stats_.inc(h2::kOutboundControlFlood);
+    abort(Http2Code::kEnhanceYourCalm, "http2.outbound_control_flood");
+  } else if (n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS) {
+    stats_.inc(h2::kHeaderOverflow);
+    abort(Http2Code::kEnhanceYourCalm, "http2.too_many_continuations");
+  } else if (details_.empty()) {
+    details_ = "http2.protocol.error";
+  }
+  return false;
+}
+
+// What nghttp2 passes over in silence, or calls by another error than the RFC. False: it ends the session.
+bool Http2Session::check_frame(const Http2FrameHeads::Head& head) {
+  if (head.length == 0 && (head.flags & NGHTTP2_FLAG_PADDED) != 0) {  // section 4.2
+    abort(Http2Code::kFrameSizeError, "http2.frame.size.error");
+    return false;
+  }
+  if (head.stream % 2 == 0 || head.stream > closed_.last()) return true;
+  if (const StreamState state = state_of(head.stream); state == StreamState::kOpen || state == StreamState::kReset) {
+    return true;
+  }
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, head.stream, NGHTTP2_STREAM_CLOSED);  // section 6.1
+  closed_.reset(head.stream);
+  return true;
+}
+
+Http2Session::StreamState Http2Session::state_of(int32_t id) const {
+  nghttp2_stream* stream = nghttp2_session_find_stream(session_, id);
+  if (stream != nullptr && nghttp2_stream_get_state(stream) != NGHTTP2_STREAM_STATE_IDLE) return StreamState::kOpen;
+  if (goaway_last_ >= 0 && id > goaway_last_) return StreamState::kReset;
+  switch (closed_.why(id)) {
+    case Http2ClosedStreams::Why::kReset: return StreamState::kReset;
+    case Http2ClosedStreams::Why::kSkipped: return StreamState::kSkipped;
+    default: return StreamState::kEnded;
+  }
 }
 
 void Http2Session::deliver(Http2Stream& stream, bool end_stream) {
@@ -243,7 +290,9 @@ bool Http2Session::request(Http2Stream& stream, const HeaderMap& headers, bool e
                                             end_stream ? nullptr : &data, &stream);
   if (id < 0) return false;
   ++opened_;
+  closed_.begin(id);
   adopt(stream, id);
+  stream.plain_header_sent_ = headers.byte_size();
   stream.submitted_ = true;
   stream.out_ended_ = end_stream;
   return true;
@@ -254,6 +303,7 @@ void Http2Session::send_headers(Http2Stream& stream, const HeaderMap& headers, b
   const std::span<nghttp2_nv> fields = to_nghttp2(headers);
   nghttp2_data_provider data{{0}, Http2Callbacks::read_data};
   nghttp2_submit_response(session_, stream.id_, fields.data(), fields.size(), end_stream ? nullptr : &data);
+  stream.plain_header_sent_ += headers.byte_size();
   stream.submitted_ = true;
   stream.out_ended_ = end_stream;
 }
@@ -262,6 +312,7 @@ void Http2Session::send_informational(Http2Stream& stream, const HeaderMap& head
   if (stream.id_ == 0 || stream.submitted_) return;
   const std::span<nghttp2_nv> fields = to_nghttp2(headers);
   nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream.id_, nullptr, fields.data(), fields.size(), nullptr);
+  stream.plain_header_sent_ += headers.byte_size();
 }
 
 void Http2Session::send_data(Http2Stream& stream, base::Buffer& data, bool end_stream) {
@@ -277,6 +328,7 @@ void Http2Session::send_trailers(Http2Stream& stream, const HeaderMap& trailers)
   if (stream.id_ == 0 || stream.out_ended_) return;
   stats_.inc(h2::kTrailers);
   stream.out_ended_ = true;
+  stream.plain_header_sent_ += trailers.byte_size();
   if (trailers.size() > 0) {
     if (stream.trailers_out_ == nullptr) stream.trailers_out_ = std::make_unique<HeaderMap>();
     stream.trailers_out_->copy_from(trailers);

@@ -24,6 +24,8 @@
 #include "base/list.h"
 #include "base/result.h"
 #include "http/header_map.h"
+#include "http/http2_closed_streams.h"
+#include "http/http2_frame_heads.h"
 #include "http/http2_options.h"
 #include "stats/stats.h"
 
@@ -58,6 +60,9 @@ class Http2Stream : private base::ListHook<Http2Stream> {
   uint64_t header_bytes_received() const { return header_received_; }
   uint64_t wire_bytes_sent() const { return wire_sent_; }
   uint64_t header_bytes_sent() const { return header_sent_; }
+  // Names and values, before compression.
+  uint64_t plain_header_bytes_received() const { return plain_header_received_; }
+  uint64_t plain_header_bytes_sent() const { return plain_header_sent_; }
 
   // Where heads and trailers that arrive are put; the owner sets them before the session knows the stream.
   HeaderMap* head = nullptr;
@@ -85,6 +90,7 @@ class Http2Stream : private base::ListHook<Http2Stream> {
   uint32_t section_bytes_ = 0, section_fields_ = 0, cookies_ = 0;
   uint64_t held_ = 0;             // bytes reported, or about to be, and not consumed
   uint64_t wire_received_ = 0, header_received_ = 0, wire_sent_ = 0, header_sent_ = 0;
+  uint64_t plain_header_received_ = 0, plain_header_sent_ = 0;
   std::string_view details_;
   base::Buffer in_;               // of the running feed()
   base::Buffer out_;
@@ -187,7 +193,14 @@ class Http2Session {
     uint32_t frames, control_frames;
   };
 
+  // Of a stream that began: kReset is one that we have reset, or that our GOAWAY leaves out; kSkipped never was used.
+  enum class StreamState : uint8_t { kOpen, kReset, kEnded, kSkipped };
+
   base::Result<void> feed_slices(base::Buffer& in);
+  bool feed_slice(const base::Slice& slice);
+  bool receive(const base::Slice& slice, const uint8_t* begin, const uint8_t* end);
+  bool check_frame(const Http2FrameHeads::Head& head);
+  StreamState state_of(int32_t id) const;
   void submit_settings(const Http2Options& o);
   void deliver(Http2Stream& stream, bool end_stream);
   void deliver_pending();
@@ -218,6 +231,9 @@ class Http2Session {
   // Connection window: held_ bytes of it are with the owner, given_ of these were given back to the peer all the same.
   uint64_t held_ = 0, given_ = 0;
   int32_t goaway_last_ = -1;  // the last stream that our GOAWAY leaves, once there is one
+  Http2FrameHeads heads_;
+  Http2ClosedStreams closed_;
+  size_t queued_before_settings_ = 0;
   uint64_t opened_ = 0, frames_received_ = 0;
   uint64_t priority_frames_ = 0, window_update_frames_ = 0, data_frames_sent_ = 0;
   uint32_t empty_frames_ = 0;

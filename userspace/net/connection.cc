@@ -251,7 +251,10 @@ void Connection::on_send(const io::Completion& completion) {
   if (completion.result <= 0) {
     out_.clear();
     if (security_ != nullptr) security_->wire_out.clear();
-    if (state_ == State::kFlushing) return begin_closing(false);
+    if (state_ == State::kFlushing) {
+      if (completion.result == -ECANCELED && linked()) close_counter_->stats_.inc(close_counter_->index_);
+      return begin_closing(false);
+    }
     if (failed_) return;
     Error error =
         Error::from_errno(completion.result == 0 ? EPIPE : -completion.result, "connection failed while writing");
@@ -287,6 +290,8 @@ void Connection::on_timer() {
   } else if (state_ == State::kHandshaking) {
     fail(Error{base::ErrorCode::kTimeout, base::Side::kInternal, ETIMEDOUT, "the handshake took too long"});
   } else if (state_ == State::kFlushing) {
+    // A send completes when all of it is taken: ask how much is. With any of it the peer is merely slow.
+    if (send_.in_flight()) return loop_.backend().cancel(send_);
     if (linked()) close_counter_->stats_.inc(close_counter_->index_);
     begin_closing(false);
   }

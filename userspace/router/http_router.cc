@@ -464,6 +464,8 @@ void HttpRouter::on_stream_complete() {
   info.bytes.wire_received = request_->wire_bytes_received();
   info.bytes.header_sent = request_->header_bytes_sent();
   info.bytes.header_received = request_->header_bytes_received();
+  info.bytes.plain_header_sent = request_->plain_header_bytes_sent();
+  info.bytes.plain_header_received = request_->plain_header_bytes_received();
 }
 
 }  // namespace millrace::router

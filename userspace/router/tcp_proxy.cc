@@ -22,6 +22,8 @@ namespace {
 
 // How often the bytes of a joined pair, of which the daemon sees nothing, are looked for.
 constexpr base::milliseconds kJoinedTick{1'000};
+// A pair that leaves is asked whether it has after this, then after twice as long, and so on.
+constexpr base::milliseconds kLeavingTick{1};
 
 class TcpProxyWorker;
 
@@ -54,6 +56,8 @@ class TcpProxySession final : public net::ConnectionHandler,
   void forwarded(Direction direction, size_t bytes, net::Connection& to);
   void join();
   void arm_joined_tick();
+  void begin_to_leave();
+  bool lost_at_close(const net::Connection& connection) const;
   // False: none went past the daemon since the last time.
   bool count_joined_bytes();
   void count_bytes();
@@ -77,6 +81,7 @@ class TcpProxySession final : public net::ConnectionHandler,
   uint64_t counted_received_ = 0, counted_sent_ = 0;
   TcpShortCircuit::Bytes joined_bytes_;  // past the daemon
   TcpShortCircuit short_circuit_;
+  base::milliseconds leaving_tick_{0};  // 0: it is not leaving
   bool waiting_ = true;           // for the upstream: the downstream is not read
   bool downstream_ended_ = false, upstream_ended_ = false;
   bool ending_ = false;
@@ -265,8 +270,7 @@ void TcpProxySession::on_data(net::Connection& connection, base::Buffer& data, b
   data.clear();
   count_bytes();
   if (!end_stream) return;
-  const bool downstream_ends = is_downstream(connection);
-  if (short_circuit_.lost_at_close(downstream_ends ? Direction::kFromUpstream : Direction::kFromDownstream)) {
+  if (lost_at_close(connection)) {
     return on_error(connection, base::Error::from_errno(ECONNRESET, "closed over bytes that it had not read"));
   }
   maybe_end();
@@ -277,6 +281,7 @@ void TcpProxySession::on_data(net::Connection& connection, base::Buffer& data, b
 void TcpProxySession::forwarded(Direction direction, size_t bytes, net::Connection& to) {
   if (short_circuit_.turns(direction, bytes)) join();
   if (short_circuit_.joined()) to.notify_drained();
+  if (short_circuit_.leaving() && leaving_tick_.count() == 0) begin_to_leave();
 }
 
 void TcpProxySession::join() {
@@ -287,6 +292,12 @@ void TcpProxySession::join() {
   downstream_->notify_drained();
   upstream_.connection().notify_drained();
   arm_joined_tick();
+}
+
+// Whether the app there has closed over bytes that went past the daemon.
+bool TcpProxySession::lost_at_close(const net::Connection& connection) const {
+  const Direction to_it = is_downstream(connection) ? Direction::kFromUpstream : Direction::kFromDownstream;
+  return short_circuit_.lost_at_close(to_it);
 }
 
 void TcpProxySession::on_drained(net::Connection& connection) {
@@ -316,9 +327,21 @@ void TcpProxySession::arm_joined_tick() {
   joined_tick_.arm(idle.count() > 0 ? std::clamp(idle / 4, base::milliseconds(1), kJoinedTick) : kJoinedTick);
 }
 
+void TcpProxySession::begin_to_leave() {
+  leaving_tick_ = kLeavingTick;
+  joined_tick_.arm(leaving_tick_);
+}
+
 void TcpProxySession::on_joined_tick() {
+  const bool left = short_circuit_.leaving() && short_circuit_.left();
   if (count_joined_bytes()) touch();
-  arm_joined_tick();
+  if (left) {
+    leaving_tick_ = {};
+    return short_circuit_.forget();
+  }
+  if (!short_circuit_.leaving()) return arm_joined_tick();
+  leaving_tick_ = std::min(std::max(leaving_tick_ * 2, kLeavingTick), kJoinedTick);
+  joined_tick_.arm(leaving_tick_);
 }
 
 // ----
@@ -348,9 +371,11 @@ void TcpProxySession::on_below_low_watermark(net::Connection& connection) {
 }
 
 // A reset passes on as a reset, with what is not yet sent dropped, as in Envoy: an orderly end would tell the other
-// side that the stream was whole. Only ECONNRESET is one; a peer that had ended before it went gives EPIPE.
+// side that the stream was whole. Only ECONNRESET is one; a peer that had ended before it went gives EPIPE, unless it
+// ended over bytes that TCP would have reset it for.
 void TcpProxySession::on_error(net::Connection& connection, const base::Error& error) {
-  const net::CloseMode other = error.os == ECONNRESET ? net::CloseMode::kReset : net::CloseMode::kFlush;
+  const bool reset = error.os == ECONNRESET || lost_at_close(connection);
+  const net::CloseMode other = reset ? net::CloseMode::kReset : net::CloseMode::kFlush;
   if (is_downstream(connection)) {
     info_.flags.set(ResponseFlag::kDownstreamConnectionTermination);
     return end(net::CloseMode::kNow, other, true);

@@ -1,19 +1,9 @@
 #include "router/tcp_short_circuit.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace millrace::router {
-
-namespace {
-
-// Small messages one after the other without an answer: each wakes the reader, where TCP and a proxy gather them.
-bool floods(const fastpath::JoinedPair::Traffic& one, const fastpath::JoinedPair::Traffic& other) {
-  constexpr uint64_t kMessagesMin = 4096, kTimesTheOther = 16, kSmallBytes = 512;
-  return one.messages >= kMessagesMin && one.messages > other.messages * kTimesTheOther &&
-         one.bytes < one.messages * kSmallBytes;
-}
-
-}  // namespace
 
 bool TcpShortCircuit::turns(Direction direction, uint64_t bytes) {
   if (offers_ == nullptr) return false;
@@ -28,16 +18,28 @@ bool TcpShortCircuit::turns(Direction direction, uint64_t bytes) {
   const bool turned = std::exchange(direction_, direction) != direction;
   one_way_bytes_ = (turned ? 0 : before) + bytes;
   if (!turned || before == 0 || before > rule.turn_bytes_max()) return false;
-  return ++turns_ >= rule.turns_min();
+  return ++turns_ >= rule.turns_min() * more_turns_;
 }
 
 void TcpShortCircuit::judge() {
-  if (costs_) return;
-  const auto there = pair_.traffic(Direction::kFromDownstream), back = pair_.traffic(Direction::kFromUpstream);
-  costs_ = fastpath::JoinRule::costs(there.bytes + back.bytes, through_bytes_) || floods(there, back) ||
-           floods(back, there);
-  if (!costs_) return;
+  if (leaving_ || !offers_->join_rule().gives_up()) return;
+  const uint64_t past =
+      pair_.traffic(Direction::kFromDownstream).bytes + pair_.traffic(Direction::kFromUpstream).bytes;
+  leaving_ = pair_.put_back() || worth_.costs(past, through_bytes_);
+  if (!leaving_) return;
   offers_->learn(false);
+  (void)pair_.dissolve();  // begins it; left() says when it is done
+}
+
+void TcpShortCircuit::forget() {
+  constexpr uint32_t kMoreTurnsMax = 1024;
+  pair_.withdraw();
+  leaving_ = false;
+  turns_ = 0;
+  taken_ = {};
+  through_bytes_ = 0;
+  worth_ = {};
+  more_turns_ = std::min(more_turns_ * 2, kMoreTurnsMax);
 }
 
 void TcpShortCircuit::join(net::Connection& downstream, net::Connection& upstream) {
@@ -69,7 +71,7 @@ TcpShortCircuit::Bytes TcpShortCircuit::take_bytes() {
 }
 
 void TcpShortCircuit::withdraw() {
-  if (joined() && !costs_ && taken_.any()) offers_->learn(true);
+  if (joined() && !leaving_ && taken_.any()) offers_->learn(true);
   pair_.withdraw();
   offers_ = nullptr;
 }

@@ -3,10 +3,11 @@
 // Does nothing where that cannot be had. One worker.
 //
 // Asked for when the flow has turned as often as the worker's rule says, at first for the second time, which is when an
-// app that got its answer sends again: a connection for one request is not worth the trouble, and a socket that once
-// took part is slower on TCP. What became of a pair teaches the rule.
+// app that got its answer sends again: a connection for one request is not worth the trouble. A pair that costs more
+// than it brings is taken apart again, and its sockets are as they were; whether one does teaches the rule.
 //
-//   --turn; refused, then at the next--> joined --> withdrawn, before either connection is closed
+//   --turn; refused, then at the next--> joined --costs--> leaving --left()--> as at first, but for more turns
+//                                          \______________________\--> withdrawn, before either connection is closed
 #pragma once
 #include <cstdint>
 
@@ -26,7 +27,12 @@ class TcpShortCircuit {
   // Null: no connection of this listener is offered.
   explicit TcpShortCircuit(fastpath::SpliceOffers* offers) : offers_(offers) {}
 
-  bool joined() const { return static_cast<bool>(pair_); }
+  bool joined() const { return static_cast<bool>(pair_); }  // and while it is leaving
+  // Is to be asked for left(), after a while, again and again.
+  bool leaving() const { return leaving_; }
+  // Whether both sockets are as they were. The last bytes are there to be taken; then forget().
+  bool left() { return pair_.dissolve(); }
+  void forget();
   // So many bytes were written on in that direction. True: it is time to join().
   bool turns(Direction direction, uint64_t bytes);
   // Both are open.
@@ -41,7 +47,7 @@ class TcpShortCircuit {
   void withdraw();
 
  private:
-  // Tells the rule, once, when the pair has cost more than it has brought.
+  // Begins to leave when the pair costs more than it brings.
   void judge();
   uint64_t handed_on(Direction direction, net::Connection& from, const net::Connection& to);
 
@@ -54,7 +60,9 @@ class TcpShortCircuit {
   uint64_t handed_on_[2] = {};  // of each direction, as last known
   Bytes taken_;
   uint64_t through_bytes_ = 0;  // through the daemon since it was joined
-  bool costs_ = false;          // the rule knows that this pair cost more than it brought
+  fastpath::PairWorth worth_;
+  bool leaving_ = false;
+  uint32_t more_turns_ = 1;  // as a factor: twice as many after each time that it left
 };
 
 }  // namespace millrace::router

@@ -225,6 +225,10 @@ bool append_unique_id(const Element&, const FormatContext&, std::string& out) {
 }
 
 using Info = const StreamInfo&;
+uint64_t plain_sent(const ByteCounts& b) { return b.plain_header_sent > 0 ? b.plain_header_sent : b.header_sent; }
+uint64_t plain_received(const ByteCounts& b) {
+  return b.plain_header_received > 0 ? b.plain_header_received : b.header_received;
+}
 constexpr ValueType kTextType = ValueType::kText;
 
 constexpr std::array kOperators = {
@@ -253,19 +257,18 @@ constexpr std::array kOperators = {
     number("DOWNSTREAM_WIRE_BYTES_RECEIVED", append_count<[](Info i) { return i.downstream_bytes.wire_received; }>),
     number("DOWNSTREAM_HEADER_BYTES_SENT", append_count<[](Info i) { return i.downstream_bytes.header_sent; }>),
     number("DOWNSTREAM_HEADER_BYTES_RECEIVED", append_count<[](Info i) { return i.downstream_bytes.header_received; }>),
-    // HTTP/1 compresses no headers.
     number("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
-           append_count<[](Info i) { return i.downstream_bytes.header_sent; }>),
+           append_count<[](Info i) { return plain_sent(i.downstream_bytes); }>),
     number("DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
-           append_count<[](Info i) { return i.downstream_bytes.header_received; }>),
+           append_count<[](Info i) { return plain_received(i.downstream_bytes); }>),
     number("UPSTREAM_WIRE_BYTES_SENT", append_count<[](Info i) { return i.upstream.bytes.wire_sent; }>),
     number("UPSTREAM_WIRE_BYTES_RECEIVED", append_count<[](Info i) { return i.upstream.bytes.wire_received; }>),
     number("UPSTREAM_HEADER_BYTES_SENT", append_count<[](Info i) { return i.upstream.bytes.header_sent; }>),
     number("UPSTREAM_HEADER_BYTES_RECEIVED", append_count<[](Info i) { return i.upstream.bytes.header_received; }>),
     number("UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
-           append_count<[](Info i) { return i.upstream.bytes.header_sent; }>),
+           append_count<[](Info i) { return plain_sent(i.upstream.bytes); }>),
     number("UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
-           append_count<[](Info i) { return i.upstream.bytes.header_received; }>),
+           append_count<[](Info i) { return plain_received(i.upstream.bytes); }>),
 
     number("RESPONSE_CODE", append_count<[](Info i) { return uint64_t{i.response_code}; }>),
     Operator{"RESPONSE_CODE_DETAILS", append_code_details, kTextType, Arguments::kOptional, false,

@@ -56,6 +56,7 @@ struct ConnectionInfo {
 struct ByteCounts {
   uint64_t wire_sent = 0, wire_received = 0;      // everything, framing included
   uint64_t header_sent = 0, header_received = 0;  // as encoded
+  uint64_t plain_header_sent = 0, plain_header_received = 0;  // names and values; 0: they were not compressed
 };
 
 struct UpstreamInfo {

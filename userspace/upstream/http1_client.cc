@@ -181,7 +181,7 @@ bool Http1Client::deliver_headers(base::Buffer& data, bool end_stream) {
     return false;
   }
   // A tunnel's ends tell more by resets than those of HTTP, so it has all of TCP.
-  if (raw_response_) hop_.withdraw();
+  if (raw_response_) hop_.leave();
   if (!raw_response_ && parser_.ended()) {
     base::Buffer none;
     [[maybe_unused]] const Event complete = parse(data, none);

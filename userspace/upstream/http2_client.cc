@@ -217,6 +217,8 @@ void Http2Client::count(const Stream& stream, UpstreamRequest& request) {
   request.wire_bytes_received_ = stream.wire_bytes_received();
   request.header_bytes_sent_ = stream.header_bytes_sent();
   request.header_bytes_received_ = stream.header_bytes_received();
+  request.plain_header_bytes_sent_ = stream.plain_header_bytes_sent();
+  request.plain_header_bytes_received_ = stream.plain_header_bytes_received();
 }
 
 UpstreamRequest& Http2Client::detach(Stream& stream) {

@@ -84,6 +84,7 @@ void HttpClient::take_request(UpstreamRequest& request) {
   request.pauses_ = 0;
   request.wire_bytes_sent_ = request.wire_bytes_received_ = 0;
   request.header_bytes_sent_ = request.header_bytes_received_ = 0;
+  request.plain_header_bytes_sent_ = request.plain_header_bytes_received_ = 0;
   ++requests_;
   if (requests_ == options().http.max_requests_per_connection) {
     last_request_ = true;

@@ -119,6 +119,9 @@ class UpstreamRequest : private base::ListHook<UpstreamRequest> {
   uint64_t wire_bytes_received() const { return wire_bytes_received_; }
   uint64_t header_bytes_sent() const { return header_bytes_sent_; }
   uint64_t header_bytes_received() const { return header_bytes_received_; }
+  // Names and values, before compression; 0: there is none.
+  uint64_t plain_header_bytes_sent() const { return plain_header_bytes_sent_; }
+  uint64_t plain_header_bytes_received() const { return plain_header_bytes_received_; }
 
  private:
   friend class HttpClient;
@@ -139,6 +142,7 @@ class UpstreamRequest : private base::ListHook<UpstreamRequest> {
   uint16_t pauses_ = 0;
   uint64_t wire_bytes_sent_ = 0, wire_bytes_received_ = 0;
   uint64_t header_bytes_sent_ = 0, header_bytes_received_ = 0;
+  uint64_t plain_header_bytes_sent_ = 0, plain_header_bytes_received_ = 0;
 };
 
 }  // namespace millrace::upstream

@@ -10,18 +10,36 @@ namespace {
 
 using base::ErrorCode;
 
+constexpr uint64_t kMax = 4'000'000;
+
+bool asks_at(HopRule& rule, uint64_t bytes) { return rule.begin(bytes, kMax) && rule.due(); }
+
 TEST(HopRule, AsksAtTheSecondRequest) {
   HopRule rule;
-  EXPECT_FALSE(rule.due(0));
-  EXPECT_TRUE(rule.due(500));
+  EXPECT_FALSE(asks_at(rule, 0));
+  EXPECT_TRUE(asks_at(rule, 500));
 }
 
 TEST(HopRule, WaitsForASmallExchange) {
   HopRule rule;
-  EXPECT_FALSE(rule.due(0));
-  EXPECT_FALSE(rule.due(5'000'000));
-  EXPECT_FALSE(rule.due(10'000'000));
-  EXPECT_TRUE(rule.due(10'000'500));
+  EXPECT_FALSE(asks_at(rule, 0));
+  EXPECT_FALSE(asks_at(rule, 5'000'000));
+  EXPECT_FALSE(asks_at(rule, 10'000'000));
+  EXPECT_TRUE(asks_at(rule, 10'000'500));
+}
+
+TEST(HopRule, AsksLaterAfterAHopThatDidNotPayAndNotForEver) {
+  HopRule rule;
+  EXPECT_FALSE(asks_at(rule, 0));
+  EXPECT_TRUE(asks_at(rule, 500));
+  EXPECT_FALSE(rule.begin(5'000'000, kMax)) << "a large exchange";
+  EXPECT_TRUE(rule.left());
+  EXPECT_FALSE(asks_at(rule, 5'000'500)) << "twice as many requests first";
+  EXPECT_FALSE(asks_at(rule, 5'001'000));
+  EXPECT_TRUE(asks_at(rule, 5'001'500));
+  int times = 1;
+  while (rule.left()) ++times;
+  EXPECT_EQ(times, 5);
 }
 
 // The requests at which it asks if that is always refused so.
@@ -29,7 +47,7 @@ std::vector<int> asks(ErrorCode refusal) {
   HopRule rule;
   std::vector<int> at;
   for (int request = 1; request < 1000; ++request) {
-    if (!rule.due(0)) continue;
+    if (!asks_at(rule, 0)) continue;
     at.push_back(request);
     if (!rule.refused(refusal)) break;
   }

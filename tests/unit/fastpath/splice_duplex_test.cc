@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -21,6 +22,7 @@ namespace millrace::fastpath {
 namespace {
 
 using testing::SpliceBench;
+using enum SpliceDirection;
 
 constexpr uint64_t kBytes = uint64_t{24} << 20;  // each way
 constexpr size_t kMessageMax = 30000;
@@ -115,8 +117,48 @@ bool send_whole(int fd, const char* data, size_t size) {
   return true;
 }
 
+// A pair that is taken apart and joined anew, again and again, while the relays report to it.
+class Restless {
+ public:
+  Restless(SpliceBench& bench, const SpliceBench::Hop& down, const SpliceBench::Hop& up)
+      : bench_(bench), down_(down), up_(up) {}
+
+  void report(SpliceDirection direction, uint64_t handed_on) {
+    const std::lock_guard lock(mutex_);
+    handed_on_[static_cast<size_t>(direction)] = handed_on;
+    if (pair_) pair_.report(direction, handed_on);
+  }
+  // Until stop(); how often it was taken apart.
+  int run() {
+    int times = 0;
+    for (std::mt19937 random(5); !stopped_.load(); wait_ms(random() % 3)) {
+      const std::lock_guard lock(mutex_);
+      if (!pair_) {
+        auto made = bench_.offers().join(down_.daemon.get(), up_.daemon.get(), handed_on_[0], handed_on_[1]);
+        if (made.ok()) pair_ = std::move(*made);
+      } else if (pair_.dissolve()) {
+        pair_.withdraw();
+        ++times;
+      }
+    }
+    return times;
+  }
+  void stop() { stopped_ = true; }
+
+ private:
+  static void wait_ms(uint64_t ms) { poll(nullptr, 0, static_cast<int>(ms)); }
+
+  SpliceBench& bench_;
+  const SpliceBench::Hop &down_, &up_;
+  std::mutex mutex_;
+  JoinedPair pair_;
+  uint64_t handed_on_[2] = {};
+  std::atomic<bool> stopped_{false};
+};
+
 // What the daemon does for one direction: hands on, reports, passes the end of the stream on.
-void relay(int from, int to, JoinedPair* pair, SpliceDirection direction) {
+template <class Pair>
+void relay(int from, int to, Pair* pair, SpliceDirection direction) {
   std::array<char, 16384> chunk;
   uint64_t handed_on = 0;
   for (ssize_t n; (n = receive_some(from, chunk.data(), chunk.size())) > 0;) {
@@ -159,14 +201,64 @@ TEST_P(SpliceDuplexTest, BringsEveryByteOfAJoinedPairInOrder) {
   ASSERT_TRUE(pair.ok());
   Duplex duplex;
   std::vector<std::thread> threads = duplex.start(down.app.get(), up.app.get());
-  threads.emplace_back(relay, down.daemon.get(), up.daemon.get(), &*pair, SpliceDirection::kFromDownstream);
-  threads.emplace_back(relay, up.daemon.get(), down.daemon.get(), &*pair, SpliceDirection::kFromUpstream);
+  threads.emplace_back(relay<JoinedPair>, down.daemon.get(), up.daemon.get(), &*pair, kFromDownstream);
+  threads.emplace_back(relay<JoinedPair>, up.daemon.get(), down.daemon.get(), &*pair, kFromUpstream);
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(duplex.at_up.read_bytes, kBytes);
   EXPECT_EQ(duplex.at_down.read_bytes, kBytes);
   EXPECT_GT(bench_->count("redirected_joined"), 10u);
   EXPECT_GT(bench_->count("demoted_slow"), 10u);
   EXPECT_GT(bench_->count("pass_in_daemon") + bench_->count("pass_to_app"), 10u);
+}
+
+TEST_P(SpliceDuplexTest, BringsEveryByteOfAPairThatIsTakenApartAndJoinedAgain) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  Restless pair(*bench_, down, up);
+  Duplex duplex;
+  std::vector<std::thread> threads = duplex.start(down.app.get(), up.app.get());
+  threads.emplace_back(relay<Restless>, down.daemon.get(), up.daemon.get(), &pair, kFromDownstream);
+  threads.emplace_back(relay<Restless>, up.daemon.get(), down.daemon.get(), &pair, kFromUpstream);
+  int times = 0;
+  std::thread restless([&] { times = pair.run(); });
+  for (std::thread& thread : threads) thread.join();
+  pair.stop();
+  restless.join();
+  EXPECT_EQ(duplex.at_up.read_bytes, kBytes);
+  EXPECT_EQ(duplex.at_down.read_bytes, kBytes);
+  EXPECT_GT(times, 0);
+  EXPECT_GT(bench_->count("redirected_joined"), 0u);
+}
+
+// Threads that share a socket have no order among them, but nothing of any may be lost while one of them is in the
+// middle of a call.
+TEST_P(SpliceDuplexTest, LosesNothingOfThreadsThatSendOnOneSocketWhileItsPairIsTakenApart) {
+  auto down = bench_->connect();
+  auto up = bench_->connect();
+  Restless pair(*bench_, down, up);
+  constexpr size_t kSenders = 3, kMessages = 20'000, kSize = 100;
+  std::vector<std::thread> senders;
+  for (size_t i = 0; i < kSenders; ++i) {
+    senders.emplace_back([fd = down.app.get()] {
+      for (size_t n = 0; n < kMessages; ++n) {
+        if (!send_whole(fd, text().data(), kSize)) return;
+      }
+    });
+  }
+  uint64_t received = 0;
+  std::thread reader([&received, fd = up.app.get()] {
+    std::array<char, 5000> chunk;
+    for (ssize_t n; (n = receive_some(fd, chunk.data(), chunk.size())) > 0;) received += static_cast<uint64_t>(n);
+  });
+  std::thread relaying(relay<Restless>, down.daemon.get(), up.daemon.get(), &pair, kFromDownstream);
+  std::thread restless([&pair] { pair.run(); });
+  for (std::thread& sender : senders) sender.join();
+  shutdown(down.app.get(), SHUT_WR);
+  relaying.join();
+  reader.join();
+  pair.stop();
+  restless.join();
+  EXPECT_EQ(received, uint64_t{kSenders * kMessages * kSize});
 }
 
 TEST_P(SpliceDuplexTest, BringsEveryByteOverTwoHopsInOrder) {
@@ -177,8 +269,8 @@ TEST_P(SpliceDuplexTest, BringsEveryByteOverTwoHopsInOrder) {
   ASSERT_TRUE(first.ok() && second.ok());
   Duplex duplex;
   std::vector<std::thread> threads = duplex.start(down.app.get(), up.app.get());
-  threads.emplace_back(relay, down.daemon.get(), up.daemon.get(), nullptr, SpliceDirection::kFromDownstream);
-  threads.emplace_back(relay, up.daemon.get(), down.daemon.get(), nullptr, SpliceDirection::kFromUpstream);
+  threads.emplace_back(relay<JoinedPair>, down.daemon.get(), up.daemon.get(), nullptr, kFromDownstream);
+  threads.emplace_back(relay<JoinedPair>, up.daemon.get(), down.daemon.get(), nullptr, kFromUpstream);
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(duplex.at_up.read_bytes, kBytes);
   EXPECT_EQ(duplex.at_down.read_bytes, kBytes);

@@ -50,6 +50,16 @@ TEST(SpliceRule, JoinsOnlyUpToTheSizeThatPays) {
   EXPECT_TRUE(rule_of(worth).joined);
 }
 
+TEST(SpliceRule, HasHopsOnlyForExchangesThatPay) {
+  SpliceWorth worth = worth_of(60);
+  EXPECT_EQ(rule_of(worth).exchange_bytes_max, SpliceRule::kExchangeBytesMax);
+  worth.at(SpliceWay::kHop, 3).round_trip_us = 1000;
+  EXPECT_EQ(rule_of(worth).exchange_bytes_max, 16u * 1024);
+  worth.at(SpliceWay::kHop, 2).round_trip_us = 1000;
+  EXPECT_EQ(rule_of(worth).exchange_bytes_max, 1024u);
+  EXPECT_TRUE(rule_of(worth).hop);
+}
+
 TEST(SpliceRule, ForgivesWhatAMeasurementCannotTell) { EXPECT_TRUE(rule_of(worth_of(104)).joined); }
 
 TEST(SpliceRule, TakesWhatWasNotMeasuredForGood) {
@@ -60,10 +70,12 @@ TEST(SpliceRule, TakesWhatWasNotMeasuredForGood) {
 
 TEST(SpliceRule, SaysWhatItIs) {
   EXPECT_EQ(to_text(rule_of(worth_of(60)), SplicePolicy::kAuto),
-            "rule: auto: hops on, joined pairs after 2 turns of at most 1048576 bytes\n");
+            "rule: auto: hops on, joined pairs after 2 turns of at most 1048576 bytes, "
+            "exchanges over hops of at most 4194304 bytes\n");
   EXPECT_EQ(to_text(rule_of(worth_of(150)), SplicePolicy::kAuto), "rule: auto: hops off, joined pairs off\n");
   EXPECT_EQ(to_text(SpliceRule{}, SplicePolicy::kFixed),
-            "rule: fixed: hops on, joined pairs after 2 turns of at most 1048576 bytes\n");
+            "rule: fixed: hops on, joined pairs after 2 turns of at most 1048576 bytes, "
+            "exchanges over hops of at most 4194304 bytes\n");
   EXPECT_EQ(to_text(rule_always(), SplicePolicy::kAlways), "rule: always: every pair and hop that can be had\n");
   SpliceWorth nothing;
   nothing.why_not = "no address";
@@ -90,10 +102,17 @@ TEST(JoinRule, LearnsNothingWhereThePolicyIsAlways) {
   EXPECT_EQ(rule.turns_min(), 0u);
 }
 
-TEST(JoinRule, CallsAPairCostlyWhoseBytesWentThroughTheDaemon) {
-  EXPECT_FALSE(JoinRule::costs(0, 1000)) << "too few to tell";
-  EXPECT_TRUE(JoinRule::costs(1000, 100 << 20));
-  EXPECT_FALSE(JoinRule::costs(200 << 20, 100 << 20));
+TEST(PairWorth, CallsAPairCostlyWhoseBytesGoThroughTheDaemon) {
+  EXPECT_FALSE(PairWorth().costs(0, 1000)) << "too few to tell";
+  EXPECT_TRUE(PairWorth().costs(1000, 100 << 20));
+  EXPECT_FALSE(PairWorth().costs(200 << 20, 100 << 20));
+}
+
+TEST(PairWorth, ForgetsWhatAPairBroughtLongAgo) {
+  PairWorth worth;
+  EXPECT_FALSE(worth.costs(1000 << 20, 4 << 20));
+  EXPECT_FALSE(worth.costs(1001 << 20, 7 << 20)) << "too few since";
+  EXPECT_TRUE(worth.costs(1001 << 20, 8 << 20));
 }
 
 TEST(SpliceWorth, IsMeasuredOnThisKernel) {

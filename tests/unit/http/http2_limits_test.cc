@@ -80,6 +80,8 @@ TEST_F(Http2LimitsTest, ContinuationsWithoutEndAreAFlood) {
   }
   EXPECT_LT(taken, 100u);
   EXPECT_TRUE(server->session.failed());
+  EXPECT_EQ(server->session.details(), "http2.too_many_continuations");
+  EXPECT_EQ(server->counter(h2::kHeaderOverflow), 1u);
 }
 
 TEST_F(Http2LimitsTest, PriorityFramesAreAFlood) {
@@ -258,6 +260,13 @@ TEST_F(Http2LimitsTest, FramesThatMayNotBeEndTheSessionWithTheirCode) {
       {frame(kData, 0, 0, "x"), "GOAWAY 1"},
       {frame(kHeaders, kEndHeaders, 0, get_request()), "GOAWAY 1"},
       {frame(kHeaders, kEndHeaders, 2, get_request()), "GOAWAY 1"},          // even
+      {request(5) + request(3), "GOAWAY 1"},                                 // skipped
+      {request(1) + frame(kRstStream, 0, 1, number(8)) + request(1), "GOAWAY 5"},
+      {frame(kPriority, 0, 0, std::string("\0\0\0\0\x10", 5)), "GOAWAY 1"},
+      {open + frame(kData, kPadded, 1), "GOAWAY 6"},                         // no room for the pad length
+      {frame(kHeaders, kEndHeaders | kPadded, 1), "GOAWAY 6"},
+      {open + frame(kWindowUpdate, 0, 1, number(0x7fffffff - 65'535)) +
+           frame(kSettings, 0, 0, std::string("\0\x04\0\x01\0\0", 6)), "GOAWAY 3"},
       {open + frame(kHeaders, kEndHeaders | kPadded, 3, "\xff"), "GOAWAY 1"},
       {open + frame(kData, kPadded, 1, std::string("\x09x", 2)), "GOAWAY 1"},
       {frame(kData, 0, 5, "x"), "GOAWAY 1"},                                 // idle
@@ -304,6 +313,92 @@ TEST_F(Http2LimitsTest, ErrorsOfOneStreamLeaveTheOthers) {
     const std::vector<std::string> out = said();
     EXPECT_TRUE(out == std::vector<std::string>{answer} || out == std::vector<std::string>{"GOAWAY 1"}) << answer;
   }
+}
+
+TEST_F(Http2LimitsTest, DataOnAClosedStreamIsRefusedOnce) {
+  const std::string data = frame(kData, 0, 1, "x");
+  EXPECT_TRUE(server->feed(preface() + request(1, {}, false) + frame(kRstStream, 0, 1, number(8)) + data + data));
+  EXPECT_THAT(said(), ElementsAre("RST 1 5"));
+  EXPECT_TRUE(server->feed(data + request(5) + frame(kData, 0, 3, "x")));
+  EXPECT_THAT(said(), ElementsAre("RST 3 5"));
+}
+
+TEST_F(Http2LimitsTest, WhatIsOnItsWayToAStreamThatWeResetIsIgnored) {
+  const std::string late = frame(kData, 0, 1, "x") + frame(kHeaders, kEndHeaders | kEndStream, 1, field("x", "y"));
+  server->feed(preface() + request(1, field("content-length", "1"), false) + frame(kData, 0, 1, "long") + late);
+  EXPECT_THAT(said(), ElementsAre("RST 1 1"));
+  EXPECT_TRUE(server->feed(late + request(3)));
+  EXPECT_THAT(said(), IsEmpty());
+  EXPECT_TRUE(server->streams[1]->ended);
+}
+
+TEST_F(Http2LimitsTest, WhatIsOnItsWayToARefusedStreamIsIgnored) {
+  Http2Options options;
+  options.max_concurrent_streams = 1;
+  with(options);
+  const std::string late = frame(kData, kEndStream, 3, "x");
+  EXPECT_TRUE(server->feed(preface() + request(1, {}, false) + request(3, {}, false) + late));
+  EXPECT_THAT(said(), ElementsAre("RST 3 7"));
+  EXPECT_TRUE(server->feed(late));
+  EXPECT_THAT(said(), IsEmpty());
+}
+
+TEST_F(Http2LimitsTest, DataBeyondTheWindowsIsAnError) {
+  Http2Options options;
+  options.initial_stream_window_bytes = options.initial_connection_window_bytes = 65'535;
+  const auto data = [](uint32_t stream) { return frame(kData, 0, stream, std::string(16'384, 'x')); };
+  with(options);
+  server->consume = false;
+  server->feed(preface() + request(1, {}, false));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(server->feed(data(1)));
+  EXPECT_THAT(said(), IsEmpty());
+  server->feed(data(1));  // 65,536
+  EXPECT_THAT(said(), AnyOf(ElementsAre("RST 1 3"), ElementsAre("GOAWAY 3")));
+
+  with(options);
+  server->consume = false;
+  server->feed(preface() + request(1, {}, false) + request(3, {}, false) + request(5, {}, false));
+  for (int i = 0; i < 9; ++i) server->feed(data(static_cast<uint32_t>(1 + 2 * (i / 3))));
+  EXPECT_THAT(said(), ElementsAre("GOAWAY 3"));  // more than two windows of the connection would be held
+}
+
+TEST_F(Http2LimitsTest, FrameHeadsAreFoundInAnyPieces) {
+  const std::string wire = "skip" + frame(kData, kPadded, 0x80000007, "abc") + frame(kPing, 0, 0) +
+                           frame(0xfe, 1, 9, std::string(70'000, 'x')) + frame(kHeaders, 5, 11, "y");
+  for (const size_t piece : {size_t{1}, size_t{2}, size_t{5}, size_t{9}, size_t{10}, size_t{4096}, wire.size()}) {
+    Http2FrameHeads heads{4};
+    std::vector<std::string> found;
+    for (size_t i = 0; i < wire.size(); i += piece) {
+      const auto* at = reinterpret_cast<const uint8_t*>(wire.data()) + i;
+      const uint8_t* const end = at + std::min(piece, wire.size() - i);
+      Http2FrameHeads::Head head;
+      while (const uint8_t* begin = heads.next(at, end, head)) {
+        EXPECT_LT(begin, at);
+        found.push_back(std::to_string(head.type) + " " + std::to_string(head.flags) + " " +
+                        std::to_string(head.stream) + " " + std::to_string(head.length));
+      }
+    }
+    EXPECT_THAT(found, ElementsAre("0 8 7 3", "6 0 0 0", "254 1 9 70000", "1 5 11 1")) << piece;
+  }
+}
+
+TEST_F(Http2LimitsTest, ClosedStreamsAreRememberedOnTheSafeSide) {
+  using Why = Http2ClosedStreams::Why;
+  Http2ClosedStreams closed;
+  closed.begin(1);
+  closed.begin(7);
+  EXPECT_EQ(closed.why(1), Why::kUsed);
+  EXPECT_EQ(closed.why(3), Why::kSkipped);
+  EXPECT_EQ(closed.why(5), Why::kSkipped);
+  for (int32_t id = 9; id < 209; id += 2) {
+    closed.begin(id);
+    if (id >= 101) closed.reset(id);
+  }
+  EXPECT_EQ(closed.why(207), Why::kReset);
+  EXPECT_EQ(closed.why(9), Why::kReset) << "forgotten: it may be one";
+  closed.begin(1009);
+  EXPECT_EQ(closed.why(501), Why::kSkipped);
+  EXPECT_EQ(closed.last(), 1009);
 }
 
 TEST_F(Http2LimitsTest, UnknownFramesAndSettingsAreIgnored) {
