@@ -16,15 +16,20 @@ namespace dns_v3 = envoy::extensions::clusters::dns::v3;
 
 namespace {
 
-// Envoy's two enums of it have the same numbers.
-upstream::DnsFamily family(int from) {
+upstream::DnsFamily family(cluster_v3::Cluster::DnsLookupFamily from) {
   switch (from) {
-    case 1: return upstream::DnsFamily::kV4Only;
-    case 2: return upstream::DnsFamily::kV6Only;
-    case 3: return upstream::DnsFamily::kV4Preferred;
-    case 4: return upstream::DnsFamily::kAll;
+    case cluster_v3::Cluster::V4_ONLY: return upstream::DnsFamily::kV4Only;
+    case cluster_v3::Cluster::V6_ONLY: return upstream::DnsFamily::kV6Only;
+    case cluster_v3::Cluster::V4_PREFERRED: return upstream::DnsFamily::kV4Preferred;
+    case cluster_v3::Cluster::ALL: return upstream::DnsFamily::kAll;
     default: return upstream::DnsFamily::kAuto;
   }
+}
+
+// The extension's enum has a value for "not set" before the others.
+upstream::DnsFamily family(envoy::extensions::clusters::common::dns::v3::DnsLookupFamily from) {
+  if (from == 0) return upstream::DnsFamily::kAuto;
+  return family(static_cast<cluster_v3::Cluster::DnsLookupFamily>(from - 1));
 }
 
 // "_service._proto.name" with port 0: SRV records say where it is (RFC 2782).

@@ -1,9 +1,19 @@
 #include "upstream/host_set.h"
 
+#include <array>
+#include <functional>
+
 namespace millrace::upstream {
 
+std::mutex& HostSet::mutex() const {
+  static std::array<std::mutex, 64> mutexes;
+  return mutexes[std::hash<const void*>{}(this) / alignof(HostSet) / 8 % mutexes.size()];
+}
+
 HostSet::Tables& HostSet::tables() {
-  if (tables_ == nullptr) tables_ = std::make_unique<Tables>();
+  if (tables_ != nullptr) return *tables_;
+  tables_ = std::make_unique<Tables>();
+  tables_->log_begin = version_.load(std::memory_order_relaxed);
   return *tables_;
 }
 
@@ -11,10 +21,10 @@ void HostSet::log(uint32_t index) {
   std::vector<uint32_t>& log = tables().log;
   if (log.size() == kLogMax) {
     log.erase(log.begin(), log.begin() + kLogMax / 2);
-    log_begin_ += kLogMax / 2;
+    tables_->log_begin += kLogMax / 2;
   }
   log.push_back(index);
-  version_.store(log_begin_ + log.size(), std::memory_order_release);
+  version_.store(tables_->log_begin + log.size(), std::memory_order_release);
 }
 
 void HostSet::index_hosts() {
@@ -30,11 +40,12 @@ const HostPtr* HostSet::find(uint32_t index) const {
 }
 
 void HostSet::change(std::span<const HostPtr> added, std::span<const HostPtr> removed) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex());
   const bool in_order = hosts_.empty() && next_index_ == added.size();
   if (version_.load(std::memory_order_relaxed) == 0 && in_order) {
     hosts_.assign(added.begin(), added.end());
-    version_.store(++log_begin_, std::memory_order_release);
+    version_.store(1, std::memory_order_release);
+    if (tables_ != nullptr) tables_->log_begin = 1;
     return;
   }
   index_hosts();
@@ -63,7 +74,7 @@ void HostSet::change(std::span<const HostPtr> added, std::span<const HostPtr> re
 void HostSet::clear() {
   std::vector<HostPtr> gone;
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex());
     gone.swap(hosts_);
     if (tables_ != nullptr) gone.insert(gone.end(), tables_->by_index.begin(), tables_->by_index.end());
     if (tables_ != nullptr) tables_->by_index.clear();
@@ -71,18 +82,19 @@ void HostSet::clear() {
 }
 
 void HostSet::changed(const Host& host) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex());
   const HostPtr* listed = find(host.index());
   if (listed != nullptr && listed->get() == &host) log(host.index());
 }
 
 HostSet::Changes HostSet::since(uint64_t seen) const {
   Changes out;
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex());
   out.version = version_.load(std::memory_order_relaxed);
-  out.from_scratch = seen == 0 || seen < log_begin_;
+  const uint64_t log_begin = tables_ == nullptr ? out.version : tables_->log_begin;
+  out.from_scratch = seen == 0 || seen < log_begin;
   if (!out.from_scratch) {
-    for (size_t i = seen - log_begin_; i < out.version - log_begin_; ++i) {
+    for (size_t i = seen - log_begin; i < out.version - log_begin; ++i) {
       const HostPtr* host = find(tables_->log[i]);
       out.changes.push_back({tables_->log[i], host == nullptr ? nullptr : *host});
     }
@@ -94,7 +106,7 @@ HostSet::Changes HostSet::since(uint64_t seen) const {
 }
 
 size_t HostSet::memory_bytes() const {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex());
   const size_t bytes = hosts_.capacity() * sizeof(HostPtr);
   if (tables_ == nullptr) return bytes;
   const size_t numbers = tables_->positions.capacity() + tables_->free_indexes.capacity() + tables_->log.capacity();
@@ -102,7 +114,7 @@ size_t HostSet::memory_bytes() const {
 }
 
 uint32_t HostSet::take_index() {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex());
   if (tables_ == nullptr || tables_->free_indexes.empty()) return next_index_++;
   const uint32_t index = tables_->free_indexes.back();
   tables_->free_indexes.pop_back();
@@ -110,7 +122,7 @@ uint32_t HostSet::take_index() {
 }
 
 void HostSet::give_index_back(uint32_t index) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex());
   tables().free_indexes.push_back(index);
 }
 

@@ -62,7 +62,9 @@ class HostSet {
   void index_hosts();
   const HostPtr* find(uint32_t index) const;
 
-  mutable std::mutex mutex_;
+  // Shared with other sets: there may be ten thousand, and it is held for moments.
+  std::mutex& mutex() const;
+
   std::vector<HostPtr> hosts_;  // written by the main thread, under the lock
   // Of a cluster to which something has happened.
   struct Tables {
@@ -70,11 +72,11 @@ class HostSet {
     std::vector<HostPtr> by_index;    // null: not listed
     std::vector<uint32_t> positions;  // in hosts_
     std::vector<uint32_t> free_indexes;
-    std::vector<uint32_t> log;  // indexes; log[i] led to version log_begin_ + i + 1
+    uint64_t log_begin = 0;
+    std::vector<uint32_t> log;  // indexes; log[i] led to version log_begin + i + 1
   };
   std::unique_ptr<Tables> tables_;
   uint32_t next_index_ = 0;
-  uint64_t log_begin_ = 0;
   std::atomic<uint64_t> version_{0};
 };
 
