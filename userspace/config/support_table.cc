@@ -315,7 +315,8 @@ envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
 
 # ---- clusters
 envoy.config.cluster.v3.Cluster
-  name alt_stat_name type{STATIC,STRICT_DNS,LOGICAL_DNS,ORIGINAL_DST} connect_timeout per_connection_buffer_limit_bytes load_assignment
+  name alt_stat_name type{STATIC,STRICT_DNS,LOGICAL_DNS,ORIGINAL_DST} connect_timeout
+  per_connection_buffer_limit_bytes load_assignment
   lb_policy{ROUND_ROBIN,LEAST_REQUEST,RANDOM,CLUSTER_PROVIDED,LOAD_BALANCING_POLICY_CONFIG} load_balancing_policy
   round_robin_lb_config least_request_lb_config original_dst_lb_config cleanup_interval
   common_lb_config circuit_breakers

@@ -1,5 +1,5 @@
-// The hosts of clusters that are found by name: asks DNS for them, first of all before the listeners accept, then as the
-// clusters' options say. Clusters whose options of the resolver are the same share one. Main thread.
+// The hosts of clusters that are found by name: asks DNS for them, first of all before the listeners accept, then as
+// the clusters' options say. Clusters whose options of the resolver are the same share one. Main thread.
 #pragma once
 #include <functional>
 #include <memory>

@@ -223,7 +223,8 @@ void FastPath::sync() {
 }
 
 void FastPath::write(Service& service) {
-  service.version = service.cluster->host_set().version();  // before the hosts are read: a change meanwhile is seen next time
+  // Before the hosts are read: a change meanwhile is seen next time.
+  service.version = service.cluster->host_set().version();
   const auto endpoints = endpoints_of(*service.cluster, service.address.family());
   Result<void> written = steering_->services()->update(service.address, service.protocol, endpoints);
   if (!written.ok() && !service.failed) {

@@ -211,7 +211,8 @@ void CaresResolver::on_timeout() {
 // Something was asked or answered.
 void CaresResolver::asked() {
   if (stopped_) return;
-  stats_.gauge_add(kDnsPendingResolutions, static_cast<int64_t>(pending_) - std::exchange(pending_shown_, static_cast<int64_t>(pending_)));
+  const int64_t shown = std::exchange(pending_shown_, static_cast<int64_t>(pending_));
+  stats_.gauge_add(kDnsPendingResolutions, pending_shown_ - shown);
   if (pending_ == 0 && std::exchange(reopen_, false)) {
     ares_destroy(std::exchange(channel_, nullptr));
     if (base::Result<void> opened = open_channel(); !opened.ok()) {

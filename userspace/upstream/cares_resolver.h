@@ -1,6 +1,7 @@
-// Names resolved by c-ares over a loop of ours: its sockets are polled by the loop's backend, its timeouts are the loop's
-// timers, so a slow server delays nobody. /etc/hosts and the order of sources in nsswitch.conf are honoured; servers are
-// those of the options or of resolv.conf, which is read again after a server could not be reached. Of the loop's thread.
+// Names resolved by c-ares over a loop of ours: its sockets are polled by the loop's backend, its timeouts are the
+// loop's timers, so a slow server delays nobody. /etc/hosts and the order of sources in nsswitch.conf are honoured;
+// servers are those of the options or of resolv.conf, which is read again after a server could not be reached. Of the
+// loop's thread.
 #pragma once
 #include <string>
 #include <vector>

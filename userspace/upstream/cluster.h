@@ -1,8 +1,8 @@
 // A cluster: its options, hosts and circuit breakers, one object shared by all workers. Its options never change; its
-// hosts do where they are discovered (HostSet, whom the main thread tells); what happens to it (load, breakers, counters)
-// is relaxed atomics. A cluster that no worker uses costs this object and its hosts only: balancers, pools and counters
-// come with the first use on a worker (ThreadLocalCluster). Made on the main thread, owned by the ClusterSet of a
-// Snapshot.
+// hosts do where they are discovered (HostSet, whom the main thread tells); what happens to it (load, breakers,
+// counters) is relaxed atomics. A cluster that no worker uses costs this object and its hosts only: balancers, pools
+// and counters come with the first use on a worker (ThreadLocalCluster). Made on the main thread, owned by the
+// ClusterSet of a Snapshot.
 #pragma once
 #include <cstdint>
 #include <memory>

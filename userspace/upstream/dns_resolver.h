@@ -1,6 +1,6 @@
-// Asks for the addresses of names. One thread's: the callbacks come from its loop, never from within resolve(). Where an
-// answer comes from (resolv.conf, /etc/hosts, which servers) is the resolver's matter; see cares_resolver.h. Tests have a
-// resolver of their own.
+// Asks for the addresses of names. One thread's: the callbacks come from its loop, never from within resolve(). Where
+// an answer comes from (resolv.conf, /etc/hosts, which servers) is the resolver's matter; see cares_resolver.h. Tests
+// have a resolver of their own.
 #pragma once
 #include <cstdint>
 #include <functional>

@@ -1,7 +1,7 @@
 // Earliest deadline first: picks items in proportion to their weights, evenly interleaved. An item of weight w is due
 // every 1/w units of virtual time. Each starts at a random phase of its period, so that many workers do not all begin
-// with the same host. Items come at any time, at the cost of a push; one that has gone is dropped when it is due, so its
-// owner tells them apart by a stamp of its own. One worker; a pick is one sift down a binary heap.
+// with the same host. Items come at any time, at the cost of a push; one that has gone is dropped when it is due, so
+// its owner tells them apart by a stamp of its own. One worker; a pick is one sift down a binary heap.
 #pragma once
 #include <algorithm>
 #include <cstdint>

@@ -1,8 +1,8 @@
-// One endpoint of a cluster. Name and transport are fixed; address (LOGICAL_DNS), weight, place, health flags and load are relaxed
-// atomics that every worker reads. Request counters are kept per worker (HostCounters), so that a request costs no
-// shared write beyond the gauges least_request needs. The hosts of a STATIC cluster live as long as it does. Others
-// come and go, by discovery or by use (ORIGINAL_DST): shared by the HostSet and the workers that know them, gone with
-// the last of these, and to be held (hold()) by who needs one beyond the call that gave it.
+// One endpoint of a cluster. Name and transport are fixed; address (LOGICAL_DNS), weight, place, health flags and
+// load are relaxed atomics that every worker reads. Request counters are kept per worker (HostCounters), so that a
+// request costs no shared write beyond the gauges least_request needs. The hosts of a STATIC cluster live as long as
+// it does. Others come and go, by discovery or by use (ORIGINAL_DST): shared by the HostSet and the workers that know
+// them, gone with the last of these, and to be held (hold()) by who needs one beyond the call that gave it.
 #pragma once
 #include <atomic>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Chooses the host of an ORIGINAL_DST cluster on one worker: the one at the address where the request's connection
-// meant to go, or that a request header names (original_dst_lb_config), made if there is none. A choice is one look into
-// a table of the worker's own. Every cleanup_interval hosts go that were not chosen since the last time and to which
-// nothing is connected.
+// meant to go, or that a request header names (original_dst_lb_config), made if there is none. A choice is one look
+// into a table of the worker's own. Every cleanup_interval hosts go that were not chosen since the last time and to
+// which nothing is connected.
 #pragma once
 #include <memory>
 #include <unordered_map>

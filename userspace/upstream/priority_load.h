@@ -28,8 +28,9 @@ struct PriorityLoad {
 std::vector<PriorityLoad> priority_loads(std::span<const PriorityHealth> levels, uint32_t overprovisioning_percent,
                                          double panic_threshold_percent);
 
-// What follows from it: which hosts of which level get how much of the load. Healthy hosts of every level first, degraded
-// ones after them; a level in panic is one group of all its hosts, or finds nobody with fail_traffic_on_panic.
+// What follows from it: which hosts of which level get how much of the load. Healthy hosts of every level first,
+// degraded ones after them; a level in panic is one group of all its hosts, or finds nobody with
+// fail_traffic_on_panic.
 struct LoadShare {
   enum class Hosts : uint8_t { kHealthy, kDegraded, kAll, kNone };
   uint32_t priority = 0;

@@ -14,6 +14,8 @@ using upstream::DnsOptions;
 constexpr const char* kCares = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig";
 constexpr const char* kDnsCluster = "envoy.extensions.clusters.dns.v3.DnsCluster";
 
+constexpr const char* kServers = "[{socket_address: {address: 10.0.0.53, port_value: 53}}]";
+
 std::string named(const std::string& name, int port, const std::string& more = {}) {
   return "{endpoint: {address: {socket_address: {address: " + name + ", port_value: " + std::to_string(port) + "}}}" +
          more + "}";
@@ -121,7 +123,8 @@ TEST(TranslateDns, ReadsTheExtension) {
                                   {"dns_jitter", "0.1s"},
                                   {"dns_min_refresh_rate", "4s"},
                                   {"dns_lookup_family", "V6_ONLY"},
-                                  {"typed_dns_resolver_config", resolver({{"resolvers", "[{socket_address: {address: 10.0.0.53, port_value: 53}}]"}, {"query_tries", "9"}})}});
+                                  {"typed_dns_resolver_config",
+                                   resolver({{"resolvers", kServers}, {"query_tries", "9"}})}});
   ASSERT_TRUE(t.ok()) << t.messages();
   EXPECT_EQ(t.cluster_options().type, DiscoveryType::kStrictDns);
   const DnsOptions& dns = *t.cluster_options().dns;
