@@ -1,5 +1,9 @@
 """Clusters whose endpoints are names, against a DNS server whose answers change."""
 import json
+import os
+import signal
+import socket
+import time
 import unittest
 
 from support import configs
@@ -7,6 +11,7 @@ from support.case import ProxyCase
 from support.dns import DnsServer, resolver
 from support.http1 import get
 from support.ports import free_port
+from support.process import Process
 
 
 def answers(name):
@@ -100,6 +105,24 @@ load_assignment:
         dns.start()
         self.wait_until(lambda: get(proxy.port).status == 200)
 
+    def test_a_signal_ends_the_wait_for_the_first_answer(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.settimeout(10)
+            text = configs.bootstrap(free_port(), [configs.listener(free_port(), configs.tcp_proxy("up"))], [f"""
+name: up
+type: STRICT_DNS
+load_assignment:
+  cluster_name: up
+  endpoints: [{{ lb_endpoints: [{{ endpoint: {{
+    address: {{ socket_address: {{ address: web.test, port_value: 80 }} }} }} }}] }}]
+""" + resolver(silent.getsockname()[1])])
+            daemon = self.enterContext(Process([os.environ["MILLRACE_BINARY"], "--config-yaml", text]))
+            silent.recvfrom(512)  # it has been asked
+            daemon.signal(signal.SIGTERM)
+            self.assertEqual(daemon.wait_exit(), 0, daemon.read("stderr"))
+            self.assertNotIn("started", daemon.read("stderr"))
+
     def test_a_logical_cluster_has_one_host_that_moves(self):
         port = free_port()
         first, second = self.backend("127.0.0.1", port), self.backend("127.0.0.2", port)
@@ -166,12 +189,18 @@ load_assignment:
         dns = self.dns({"web.test": ["127.0.0.1"]})
         proxy = self.begin(dns, "web.test", port=port, options={"concurrency": 2})
         client = self.client(proxy.port)
-        for turn in range(40):
-            dns.set({"web.test": [f"127.0.0.{1 + (turn + i) % 4}" for i in range(1 + turn % 3)]})
-            for _ in range(25):
-                self.assertEqual(client.request("GET", "/").status, 200)
-        self.assertGreater(proxy.stat("cluster.up.membership_change"), 3)
-        self.assertEqual(proxy.stat("cluster.up.upstream_rq_2xx"), 1000)
+        sent = 0
+        for turn in range(12):
+            wanted = [f"127.0.0.{1 + (turn + i) % 4}" for i in range(1 + turn % 3)]
+            dns.set({"web.test": wanted})
+            deadline = time.monotonic() + 20
+            while self.members(proxy) != sorted(wanted):
+                self.assertLess(time.monotonic(), deadline)
+                for _ in range(10):
+                    self.assertEqual(client.request("GET", "/").status, 200)
+                    sent += 1
+        self.assertGreaterEqual(proxy.stat("cluster.up.membership_change"), 12)
+        proxy.wait_stat("cluster.up.upstream_rq_2xx", sent)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from support.certificates import Authority
 from support.http1 import get
 from support.proxy import Proxy, run
 
-EXAMPLES = ["quickstart.yaml", "tcp.yaml", "dns.yaml", "weighted.yaml", "retries.yaml", "access_log.yaml", "original_dst.yaml",
-            "fastpath.yaml", "pods.yaml", "http2.yaml", "http2_upstream.yaml", "tls.yaml",
+EXAMPLES = ["quickstart.yaml", "tcp.yaml", "weighted.yaml", "retries.yaml", "access_log.yaml", "original_dst.yaml",
+            "dns.yaml", "fastpath.yaml", "pods.yaml", "http2.yaml", "http2_upstream.yaml", "tls.yaml",
             "grpc.yaml", "grpc_bridges.yaml"]
 CERTIFICATES = "/etc/millrace/tls"  # where the examples have theirs
 

@@ -254,6 +254,7 @@ void Server::drain_and_exit() {
 
 void Server::on_drain_check() {
   if (checking_) return;
+  if (workers_.empty()) return quit();  // it has not begun to serve
   checking_ = true;
   answers_missing_ = workers_.size();
   active_seen_ = 0;
