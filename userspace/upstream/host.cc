@@ -43,7 +43,8 @@ Host::Host(Cluster& cluster, EndpointOptions endpoint, const Locality& locality,
       health_flags_(flags_of(endpoint.health_status)) {}
 
 Host::~Host() {
-  if (const Move* moved = moved_to_.load(std::memory_order_relaxed)) delete moved->all;
+  const Move* moved = moved_to_.load(std::memory_order_relaxed);
+  const std::unique_ptr<std::deque<Move>> moves(moved == nullptr ? nullptr : moved->all);
   delete[] counters_.load(std::memory_order_relaxed);
   cluster_.host_set().give_index_back(index_);
 }
