@@ -87,13 +87,16 @@ Cluster::~Cluster() {
 // In the order of their priorities. A host is made apart from its reference count: together they would be padded to two
 // cache lines more.
 void Cluster::list_hosts(std::vector<LocalityEndpoints> localities) {
-  std::stable_sort(localities.begin(), localities.end(),
-                   [](const auto& a, const auto& b) { return a.priority < b.priority; });
+  uint32_t last = 0;
+  for (const LocalityEndpoints& l : localities) last = std::max(last, l.priority);
   std::vector<HostPtr> listed;
-  for (LocalityEndpoints& l : localities) {
-    const Locality& locality = intern(std::move(l.locality));
-    for (EndpointOptions& endpoint : l.endpoints) {
-      listed.emplace_back(new Host(*this, std::move(endpoint), locality, l.priority));
+  for (uint32_t priority = 0; priority <= last; ++priority) {
+    for (LocalityEndpoints& l : localities) {
+      if (l.priority != priority) continue;
+      const Locality& locality = intern(std::move(l.locality));
+      for (EndpointOptions& endpoint : l.endpoints) {
+        listed.emplace_back(new Host(*this, std::move(endpoint), locality, priority));
+      }
     }
   }
   host_set_.change(listed, {});
