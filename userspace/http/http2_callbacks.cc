@@ -14,6 +14,9 @@ namespace {
 
 constexpr size_t kCopyBytes = 1024;  // smaller pieces of data are copied: by reference they would pin a block each
 constexpr size_t kFrameHeadBytes = 9;
+// Many small messages go in one DATA frame here, and a peer may give credit for each that it has taken: so much of a
+// frame counts as one when WINDOW_UPDATEs are held against what was sent.
+constexpr size_t kDataPieceBytes = 128;
 constexpr size_t kFrameBytes = 16'384;  // of a head; NGHTTP2_MAX_FRAME_SIZE_MIN
 constexpr int kContinue = 0;
 constexpr int kFatal = NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -133,7 +136,7 @@ int Http2Callbacks::on_begin_frame(nghttp2_session* session, const nghttp2_frame
     case NGHTTP2_WINDOW_UPDATE:
       if (++self.window_update_frames_ >
           5 + 2 * (self.opened_ +
-                   uint64_t{o.max_inbound_window_update_frames_per_data_frame_sent} * self.data_frames_sent_)) {
+                   uint64_t{o.max_inbound_window_update_frames_per_data_frame_sent} * self.data_pieces_sent_)) {
         self.stats_.inc(h2::kInboundWindowUpdateFramesFlood);
         return self.abort(Http2Code::kEnhanceYourCalm, "http2.inbound_window_update_frames_flood");
       }
@@ -410,7 +413,7 @@ int Http2Callbacks::on_frame_sent(nghttp2_session* session, const nghttp2_frame*
     self.stats_.inc(h2::kGoawaySent);
     if (frame->goaway.error_code != NGHTTP2_NO_ERROR) self.failed_ = true;
   } else if (type == NGHTTP2_DATA) {
-    ++self.data_frames_sent_;
+    self.data_pieces_sent_ += 1 + frame->hd.length / kDataPieceBytes;
   }
   if (frame->hd.stream_id == 0) return kContinue;
   Http2Stream* stream = stream_of(session, frame->hd.stream_id);

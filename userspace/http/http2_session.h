@@ -235,7 +235,7 @@ class Http2Session {
   Http2ClosedStreams closed_;
   size_t queued_before_settings_ = 0;
   uint64_t opened_ = 0, frames_received_ = 0;
-  uint64_t priority_frames_ = 0, window_update_frames_ = 0, data_frames_sent_ = 0;
+  uint64_t priority_frames_ = 0, window_update_frames_ = 0, data_pieces_sent_ = 0;
   uint32_t empty_frames_ = 0;
   uint64_t drained_ = 0;
   uint64_t buffered_frames_ = 0, buffered_control_ = 0;
