@@ -144,20 +144,7 @@ def bars(results, memory):
 
 
 def table(results, memory, about):
-    lines = ["# TLS and gRPC", "", *(f"- {key}: {value}" for key, value in about.items()), "",
-             "| scenario | proxy | requests/s | MiB/s | CPU us/request | CPU share | p50 us | p99 us | RSS MiB "
-             "| errors |",
-             "|---|---|---|---|---|---|---|---|---|---|"]
-    for scenario, measured in results.items():
-        for name, m in measured.items():
-            lines.append(f"| {scenario} | {name} | {m['requests_per_s']:.0f} | {m.get('mib_per_s', 0):.1f} | "
-                         f"{m['cpu_us_per_request']:.2f} | {m['cpu_share']:.2f} | {m['p50_us']:.0f} | "
-                         f"{m['p99_us']:.0f} | {m['rss_kib'] / 1024:.1f} | {m['errors']:.0f} |")
-    if memory:
-        lines += ["", "| proxy | fresh RSS MiB | idle connection KiB |", "|---|---|---|"]
-        lines += [f"| {name} | {m['fresh_rss_kib'] / 1024:.1f} | {m['idle_connection_bytes'] / 1024:.2f} |"
-                  for name, m in memory.items()]
-    return "\n".join(lines + comparison.bar_table(bars(results, memory))) + "\n"
+    return comparison.table("TLS and gRPC", about, results, memory, bars(results, memory))
 
 
 def main():

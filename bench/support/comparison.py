@@ -54,6 +54,24 @@ def bar_table(bars):
                     f"{'yes' if met else 'NO'} |" for what, value, wanted, met in bars]
 
 
+def table(title, about, results, memory, bars):
+    """The results of programs that carry bytes, by scenario, and what they take of memory, if that was measured."""
+    lines = [f"# {title}", "", *(f"- {key}: {value}" for key, value in about.items()), "",
+             "| scenario | proxy | requests/s | MiB/s | CPU us/request | CPU share | p50 us | p99 us | RSS MiB "
+             "| errors |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
+    for scenario, measured in results.items():
+        for name, m in measured.items():
+            lines.append(f"| {scenario} | {name} | {m['requests_per_s']:.0f} | {m.get('mib_per_s', 0):.1f} | "
+                         f"{m['cpu_us_per_request']:.2f} | {m['cpu_share']:.2f} | {m['p50_us']:.0f} | "
+                         f"{m['p99_us']:.0f} | {m['rss_kib'] / 1024:.1f} | {m['errors']:.0f} |")
+    if memory:
+        lines += ["", "| proxy | fresh RSS MiB | idle connection KiB |", "|---|---|---|"]
+        lines += [f"| {name} | {m['fresh_rss_kib'] / 1024:.1f} | {m['idle_connection_bytes'] / 1024:.2f} |"
+                  for name, m in memory.items()]
+    return "\n".join(lines + bar_table(bars)) + "\n"
+
+
 def publish(options, text, results, bars):
     """Prints the tables, writes the files; the exit code."""
     print(text)

@@ -101,14 +101,7 @@ class ServerNameTest(UpstreamTlsCase):
 
 
 class ProxyHeaderTest(UpstreamTlsCase):
-    TRANSPORT = f"""
-transport_socket:
-  name: p
-  typed_config:
-    "@type": {configs.TYPES}.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
-    config: {{ version: V1 }}
-    transport_socket: {{ name: envoy.transport_sockets.raw_buffer }}
-"""
+    TRANSPORT = configs.PROXY_HEADER_TRANSPORT
 
     def test_each_client_has_connections_that_name_it(self):
         def script(peer):

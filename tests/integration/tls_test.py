@@ -243,14 +243,7 @@ class UpstreamTlsTest(UpstreamTlsCase):
             heads.append(peer.reader.until(b"\r\n"))
             peer.send(b"ok")
         up = self.upstream(script)
-        transport = f"""
-transport_socket:
-  name: p
-  typed_config:
-    "@type": {configs.TYPES}.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
-    config: {{ version: V1 }}
-    transport_socket: {{ name: envoy.transport_sockets.raw_buffer }}
-"""
+        transport = configs.PROXY_HEADER_TRANSPORT
         proxy = self.tcp_to(up, cluster_extra=transport)
         client = self.client(proxy.port)
         client.send(b"hello")

@@ -57,6 +57,17 @@ def cluster(name, *ports, extra=""):
         "  - lb_endpoints:" if ports else "", _items(endpoints, 4), _indent(extra, 0)])
 
 
+# What a cluster connects by: plain TCP after a PROXY header.
+PROXY_HEADER_TRANSPORT = f"""
+transport_socket:
+  name: p
+  typed_config:
+    "@type": {TYPES}.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
+    config: {{ version: V1 }}
+    transport_socket: {{ name: envoy.transport_sockets.raw_buffer }}
+"""
+
+
 def original_dst_cluster(name, config="", extra=""):
     """An ORIGINAL_DST cluster; `config` is the inside of its original_dst_lb_config."""
     return "\n".join([

@@ -106,8 +106,7 @@ std::shared_ptr<upstream::DnsOptions> Translator::dns_options(const cluster_v3::
                    from.use_tcp_for_dns_lookups() || from.dns_resolvers_size() > 0;
   to->resolver = own ? resolver(from, path) : default_resolver_;
   if (from.dns_resolvers_size() > 0 && !from.has_typed_dns_resolver_config() && !from.has_dns_resolution_config()) {
-    upstream::CaresOptions& servers = to->resolver;
-    dns_servers(from.dns_resolvers(), servers, path);
+    dns_servers(from.dns_resolvers(), to->resolver, path);
   }
   return to;
 }
