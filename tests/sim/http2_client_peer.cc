@@ -11,23 +11,8 @@ namespace millrace::sim {
 using http::Header;
 using http::Http2Code;
 
-namespace {
-
-constexpr size_t kUnsentMax = 64 * 1024;
-
-http::Http2Options draw_options(base::Prng& prng) {
-  http::Http2Options options;
-  if (prng.below(2) == 0) {
-    options.initial_stream_window_bytes = static_cast<uint32_t>(1 + prng.below(70'000));
-    options.initial_connection_window_bytes = static_cast<uint32_t>(65'535 + prng.below(70'000));
-  }
-  return options;
-}
-
-}  // namespace
-
 Http2Client::Http2Client(Scenery& scenery, std::vector<Plan*> plans, uint32_t depth, bool slow)
-    : Client(scenery, slow), options_(draw_options(prng_)), todo_(plans.begin(), plans.end()), depth_(depth) {
+    : Client(scenery, slow), options_(draw_http2_options(prng_)), todo_(plans.begin(), plans.end()), depth_(depth) {
   for (Plan* plan : plans) plan->bad = Plan::Bad::kNo;  // our codec would not write it
 }
 

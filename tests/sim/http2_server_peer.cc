@@ -13,23 +13,13 @@ using http::Http2Code;
 
 namespace {
 
-constexpr size_t kUnsentMax = 64 * 1024;
 constexpr uint64_t kWaitUs = 5'000;            // for the unsent to become less
 constexpr uint64_t kGoodbyeUs = 2'000'000;     // longer than anything is on its way
-
-http::Http2Options draw_options(base::Prng& prng) {
-  http::Http2Options options;
-  if (prng.below(2) == 0) {
-    options.initial_stream_window_bytes = static_cast<uint32_t>(1 + prng.below(70'000));
-    options.initial_connection_window_bytes = static_cast<uint32_t>(65'535 + prng.below(70'000));
-  }
-  return options;
-}
 
 }  // namespace
 
 Http2Server::Http2Server(Scenery& scenery, Network::Socket socket)
-    : PacedPeer(scenery, scenery.network.prng().below(4) == 0), options_(draw_options(prng_)) {
+    : PacedPeer(scenery, scenery.network.prng().below(4) == 0), options_(draw_http2_options(prng_)) {
   socket_ = socket;
   session_ = std::make_unique<http::Http2Session>(http::Http2Session::Role::kServer,
                                                   http::Http2SessionOptions{options_, 200'000, 200},

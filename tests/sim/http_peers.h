@@ -25,6 +25,19 @@ struct Scenery {
   bool idle_closes = false;    // the proxy closes idle connections, also by draining
 };
 
+// Of peers: beyond so much that the network has not taken, they wait before they write on.
+inline constexpr size_t kUnsentMax = 64 * 1024;
+
+// Of a peer that speaks HTTP/2: small windows for every other one.
+inline http::Http2Options draw_http2_options(base::Prng& prng) {
+  http::Http2Options options;
+  if (prng.below(2) == 0) {
+    options.initial_stream_window_bytes = static_cast<uint32_t>(1 + prng.below(70'000));
+    options.initial_connection_window_bytes = static_cast<uint32_t>(65'535 + prng.below(70'000));
+  }
+  return options;
+}
+
 // Reads at its own pace, and hands on what it read.
 class PacedPeer : public Peer {
  public:

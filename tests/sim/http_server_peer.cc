@@ -10,7 +10,6 @@ namespace millrace::sim {
 
 namespace {
 
-constexpr size_t kUnsentMax = 64 * 1024;
 constexpr uint64_t kWaitUs = 5'000;  // for the unsent to become less
 
 }  // namespace
